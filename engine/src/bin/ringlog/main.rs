@@ -1,0 +1,3 @@
+//! The `ringlog` command line.
+
+fn main() {}

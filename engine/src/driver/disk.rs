@@ -1,0 +1,135 @@
+//! The slow path of storage, blocking: directories, allocation, reading, locking. Used at open, in
+//! recovery, by the maintenance thread and by readers, never by an append.
+//!
+//! Paths are relative to the data directory, `/`-separated.
+
+use std::fmt::Debug;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::buf::RingMap;
+use crate::error::{Error, Result};
+
+/// A shared open file.
+pub type FileRef = Arc<dyn DiskFile>;
+/// A shared data directory.
+pub type DiskRef = Arc<dyn Disk>;
+
+/// How to open a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Existing, for reading.
+    Read,
+    /// Existing, for reading and (direct, where possible) writing.
+    Write,
+    /// New; an existing file is an error.
+    Create,
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// File name.
+    pub name: String,
+    /// Length in bytes; 0 for a directory.
+    pub len_bytes: u64,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// An open file. Offsets and lengths in bytes. Reads see writes as soon as these have completed.
+pub trait DiskFile: Send + Sync + Debug {
+    /// Reads until `buf` is full or the file ends; returns how much was read.
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize>;
+    /// Writes everything, through the page cache or not; any alignment.
+    fn write_at(&self, data: &[u8], at: u64) -> io::Result<()>;
+    /// Reserves and zero-extends to `len` bytes without writing the blocks.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+    /// `fdatasync` (with whatever metadata is needed to read the data back).
+    fn sync(&self) -> io::Result<()>;
+    /// Current length.
+    fn len_bytes(&self) -> io::Result<u64>;
+    /// Number of hard links.
+    fn link_count(&self) -> io::Result<u64>;
+    /// The descriptors for a kernel driver; `None` in the simulator.
+    fn descriptors(&self) -> Option<Descriptors<'_>>;
+    /// For the simulator's driver: which of its files this is.
+    fn sim_id(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// What a kernel driver writes through.
+#[derive(Clone, Copy, Debug)]
+pub struct Descriptors<'a> {
+    /// For data-path writes and flushes.
+    pub write: BorrowedFd<'a>,
+    /// Whether `write` is `O_DIRECT`; if not, a durable write is a write linked to `fdatasync`.
+    pub direct: bool,
+}
+
+/// What was found out about the directory's filesystem.
+#[derive(Clone, Debug)]
+pub struct DiskFacts {
+    /// Its name, such as `ext4`.
+    pub filesystem: String,
+    /// Whether `O_DIRECT` writes aligned to 4096 bytes work here.
+    pub direct_io: bool,
+    /// `Some(why)`: nothing here survives a power loss (tmpfs, volatile overlay), or cannot be
+    /// known to (network filesystem, FUSE).
+    pub volatile: Option<String>,
+    /// `Some(why)`: no ring in a file here (copy-on-write, network, FUSE).
+    pub no_file_ring: Option<String>,
+}
+
+/// A data directory.
+pub trait Disk: Send + Sync + Debug {
+    /// Where it is, for messages.
+    fn root(&self) -> &Path;
+    /// What was found out when it was opened.
+    fn facts(&self) -> &DiskFacts;
+    /// Entries of a directory (`""`: the data directory itself), sorted by name.
+    fn list(&self, dir: &str) -> io::Result<Vec<DirEntry>>;
+    /// Makes a directory, mode 0700; present is fine. Not durable before `sync_dir` of its parent.
+    fn create_dir(&self, dir: &str) -> io::Result<()>;
+    /// Opens a file (created with mode 0600; symbolic links are refused).
+    fn open(&self, path: &str, mode: OpenMode) -> io::Result<FileRef>;
+    /// Renames, replacing. Not durable before `sync_dir`.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Unlinks. Not durable before `sync_dir`.
+    fn remove(&self, path: &str) -> io::Result<()>;
+    /// Makes the entries of a directory durable.
+    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+    /// Makes a ring file: control page and `len` bytes, written so that its blocks are allocated,
+    /// renamed in place, mapped, populated. Not synced.
+    fn create_ring(&self, path: &str, len: usize) -> io::Result<RingMap>;
+    /// Maps an existing ring file; `None` if there is none. Its length comes from the file.
+    fn open_ring(&self, path: &str) -> io::Result<Option<RingMap>>;
+    /// Takes the writer's lock, waiting up to `wait`.
+    fn lock(&self, wait: Duration) -> Result<LockGuard>;
+}
+
+/// Holds the writer's lock until dropped. A driver may keep a second handle so that the kernel
+/// holds it until the last I/O of a dead process has ended.
+#[derive(Clone, Debug)]
+pub struct LockGuard {
+    /// The locked file; `None` in the simulator.
+    pub(crate) file: Option<Arc<std::fs::File>>,
+}
+
+/// The path of `name` below the data directory, for messages.
+pub fn full_path(disk: &dyn Disk, name: &str) -> PathBuf {
+    disk.root().join(name)
+}
+
+/// Turns an I/O error into the engine's, with the whole path.
+pub fn io_error<'a>(
+    disk: &'a dyn Disk,
+    action: &'static str,
+    name: &'a str,
+) -> impl FnOnce(io::Error) -> Error + 'a {
+    move |source| Error::io(action, full_path(disk, name), source)
+}

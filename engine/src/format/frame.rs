@@ -1,0 +1,182 @@
+//! A frame: one entry of a group.
+//!
+//! | at | size | field |
+//! |---|---|---|
+//! | 0 | 4 | magic `RLF0` |
+//! | 4 | 4 | checksum, CRC32C over the log's uuid, bytes 8..32 of this header, and the covered part of the payload: the first 21 bytes of a record batch (its own CRC covers the rest), all of any other |
+//! | 8 | 8 | position of this frame in the log |
+//! | 16 | 4 | payload length in bytes |
+//! | 20 | 4 | leader epoch |
+//! | 24 | 4 | stream: the partition within the log; 0 where none is meant |
+//! | 28 | 1 | kind: 1 record batch, 2 metadata, 3 trim |
+//! | 29 | 1 | flags: bit 0 `continues` (the next frame belongs to the same chain) |
+//! | 30 | 2 | zero |
+//!
+//! The payload follows, then zeros to a multiple of 8, and to 64 bytes at least.
+
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::Seed;
+use crate::ids::{LeaderEpoch, Position, StreamId};
+use crate::limits::{
+    BATCH_UNCOVERED_BYTES, FRAME_ALIGN, FRAME_HEADER_BYTES, FRAME_MIN_BYTES, PAYLOAD_BYTES_MAX,
+};
+
+/// First bytes of a frame.
+pub const MAGIC: [u8; 4] = *b"RLF0";
+
+/// What a frame's payload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FrameKind {
+    /// A Kafka `RecordBatch` v2.
+    Batch = 1,
+    /// A change of topics and settings, JSON; in the metadata log only.
+    Metadata = 2,
+    /// A new log start of a stream: its offset, 8 bytes.
+    Trim = 3,
+}
+
+impl FrameKind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Batch),
+            2 => Some(Self::Metadata),
+            3 => Some(Self::Trim),
+            _ => None,
+        }
+    }
+
+    /// How much of a payload of this length the frame's checksum covers.
+    pub fn covered(self, payload_len: usize) -> usize {
+        match self {
+            Self::Batch => payload_len.min(BATCH_UNCOVERED_BYTES),
+            Self::Metadata | Self::Trim => payload_len,
+        }
+    }
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Raw {
+    magic: [u8; 4],
+    checksum: U32,
+    position: U64,
+    payload_len: U32,
+    epoch: U32,
+    stream: U32,
+    kind: u8,
+    flags: u8,
+    zero: [u8; 2],
+}
+
+const _: () = assert!(size_of::<Raw>() == FRAME_HEADER_BYTES);
+/// The checksum covers the header from here.
+const COVERED_FROM: usize = 8;
+
+/// A frame's header, decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Where the frame starts in the log.
+    pub position: Position,
+    /// Length of the payload without padding.
+    pub payload_len: u32,
+    /// Epoch of the writer.
+    pub epoch: LeaderEpoch,
+    /// The partition within the log.
+    pub stream: StreamId,
+    /// What the payload is.
+    pub kind: FrameKind,
+    /// Whether the next frame belongs to the same chain.
+    pub continues: bool,
+}
+
+/// Bytes a frame with this payload takes in the log.
+pub const fn frame_len(payload_len: usize) -> usize {
+    let len = (FRAME_HEADER_BYTES + payload_len).next_multiple_of(FRAME_ALIGN);
+    if len < FRAME_MIN_BYTES { FRAME_MIN_BYTES } else { len }
+}
+
+impl FrameHeader {
+    /// The header's bytes, checksummed over `covered`, the part of the payload that
+    /// [`FrameKind::covered`] names.
+    pub fn encode(&self, seed: Seed, covered: &[u8]) -> [u8; FRAME_HEADER_BYTES] {
+        let mut raw = Raw {
+            magic: MAGIC,
+            checksum: U32::ZERO,
+            position: self.position.0.into(),
+            payload_len: self.payload_len.into(),
+            epoch: self.epoch.0.into(),
+            stream: self.stream.0.into(),
+            kind: self.kind as u8,
+            flags: u8::from(self.continues),
+            zero: [0; 2],
+        };
+        let header = seed.checksum(&raw.as_bytes()[COVERED_FROM..]);
+        raw.checksum = crc32c::crc32c_append(header, covered).into();
+        zerocopy::transmute!(raw)
+    }
+
+    /// Reads and proves the frame that starts `bytes`: checksum, and that it was written for
+    /// `position`. `bytes` must reach to the end of the covered part, or this is an error; the
+    /// length is trusted only after the checksum.
+    pub fn decode(seed: Seed, position: Position, bytes: &[u8]) -> Result<Self, FrameError> {
+        let (raw, rest) = Raw::ref_from_prefix(bytes).map_err(|_| FrameError::Short)?;
+        if raw.magic != MAGIC {
+            return Err(FrameError::Magic);
+        }
+        if raw.position.get() != position.0 {
+            return Err(FrameError::Position { found: raw.position.get() });
+        }
+        let kind = FrameKind::from_byte(raw.kind).ok_or(FrameError::Field("kind"))?;
+        let payload_len = raw.payload_len.get() as usize;
+        if payload_len > PAYLOAD_BYTES_MAX {
+            return Err(FrameError::Field("payload length"));
+        }
+        let covered = rest.get(..kind.covered(payload_len)).ok_or(FrameError::Short)?;
+        let header = seed.checksum(&raw.as_bytes()[COVERED_FROM..]);
+        if crc32c::crc32c_append(header, covered) != raw.checksum.get() {
+            return Err(FrameError::Checksum);
+        }
+        if raw.flags > 1 || raw.zero != [0; 2] {
+            return Err(FrameError::Field("flags"));
+        }
+        Ok(Self {
+            position,
+            payload_len: raw.payload_len.get(),
+            epoch: LeaderEpoch(raw.epoch.get()),
+            stream: StreamId(raw.stream.get()),
+            kind,
+            continues: raw.flags & 1 != 0,
+        })
+    }
+
+    /// Bytes the frame takes in the log, padding included.
+    pub fn frame_len(&self) -> usize {
+        frame_len(self.payload_len as usize)
+    }
+}
+
+/// Why bytes are no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// The bytes end before the covered part does.
+    #[error("cut off")]
+    Short,
+    /// No frame starts here.
+    #[error("no frame magic")]
+    Magic,
+    /// A frame written for another position: left over from an earlier use of these blocks.
+    #[error("written for position {found}")]
+    Position {
+        /// That position.
+        found: u64,
+    },
+    /// The checksum differs.
+    #[error("frame checksum differs")]
+    Checksum,
+    /// A field is out of range.
+    #[error("{0} out of range")]
+    Field(&'static str),
+}

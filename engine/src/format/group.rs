@@ -1,0 +1,94 @@
+//! A group's header: 64 bytes on a 4096 boundary; frames follow, then zeros to the next boundary.
+//!
+//! | at | size | field |
+//! |---|---|---|
+//! | 0 | 4 | magic `RLG0` |
+//! | 4 | 4 | checksum, CRC32C over the log's uuid and bytes 8..64 |
+//! | 8 | 8 | position of this group in the log |
+//! | 16 | 4 | used length in bytes: header and frames; 0 while the group is open (in a ring only) |
+//! | 20 | 4 | leader epoch |
+//! | 24 | 8 | `durable_upto`: everything below this position was on stable storage when the group closed |
+//! | 32 | 4 | flags: bit 0 `last` (no group follows in this segment) |
+//! | 36 | 28 | zero |
+
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::Seed;
+use crate::ids::{LeaderEpoch, Position};
+use crate::limits::{GROUP_ALIGN, GROUP_HEADER_BYTES};
+
+/// First bytes of a group.
+pub const MAGIC: [u8; 4] = *b"RLG0";
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Raw {
+    magic: [u8; 4],
+    checksum: U32,
+    position: U64,
+    used_len: U32,
+    epoch: U32,
+    durable_upto: U64,
+    flags: U32,
+    zero: [u8; 28],
+}
+
+const _: () = assert!(size_of::<Raw>() == GROUP_HEADER_BYTES);
+const COVERED_FROM: usize = 8;
+
+/// A group's header, decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupHeader {
+    /// Where the group starts in the log.
+    pub position: Position,
+    /// Header and frames in bytes, without padding; 0 while open.
+    pub used_len: u32,
+    /// Epoch of the writer.
+    pub epoch: LeaderEpoch,
+    /// Everything below was durable when this group closed.
+    pub durable_upto: Position,
+    /// No group follows in this segment.
+    pub last: bool,
+}
+
+impl GroupHeader {
+    /// The header's bytes.
+    pub fn encode(&self, seed: Seed) -> [u8; GROUP_HEADER_BYTES] {
+        let mut raw = Raw {
+            magic: MAGIC,
+            checksum: U32::ZERO,
+            position: self.position.0.into(),
+            used_len: self.used_len.into(),
+            epoch: self.epoch.0.into(),
+            durable_upto: self.durable_upto.0.into(),
+            flags: u32::from(self.last).into(),
+            zero: [0; 28],
+        };
+        raw.checksum = seed.checksum(&raw.as_bytes()[COVERED_FROM..]).into();
+        zerocopy::transmute!(raw)
+    }
+
+    /// Reads and proves the header that starts `bytes`; `None` if none for `position` is there.
+    pub fn decode(seed: Seed, position: Position, bytes: &[u8]) -> Option<Self> {
+        let (raw, _) = Raw::ref_from_prefix(bytes).ok()?;
+        let proven = raw.magic == MAGIC
+            && raw.position.get() == position.0
+            && raw.checksum.get() == seed.checksum(&raw.as_bytes()[COVERED_FROM..])
+            && raw.flags.get() <= 1
+            && (raw.used_len.get() == 0 || raw.used_len.get() as usize >= GROUP_HEADER_BYTES)
+            && raw.zero == [0; 28];
+        proven.then(|| Self {
+            position,
+            used_len: raw.used_len.get(),
+            epoch: LeaderEpoch(raw.epoch.get()),
+            durable_upto: Position(raw.durable_upto.get()),
+            last: raw.flags.get() & 1 != 0,
+        })
+    }
+
+    /// Bytes the group takes in the log, padding included.
+    pub fn group_len(&self) -> u64 {
+        (self.used_len as usize).next_multiple_of(GROUP_ALIGN) as u64
+    }
+}

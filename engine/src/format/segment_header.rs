@@ -1,0 +1,118 @@
+//! A segment's header: the first 4096 bytes of its file.
+//!
+//! | at | size | field |
+//! |---|---|---|
+//! | 0 | 8 | magic `RINGLOGS` |
+//! | 8 | 4 | checksum, CRC32C over bytes 12..4096 |
+//! | 12 | 4 | format version |
+//! | 16 | 16 | log uuid |
+//! | 32 | 8 | base position |
+//! | 40 | 8 | length in bytes of the segment, header included |
+//! | 48 | 8 | in-flight limit: the most bytes that were ever written past the durable end |
+//! | 56 | 4 | layout: 1, groups as appended |
+//! | 60 | 4036 | zero |
+
+use uuid::Uuid;
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+use super::FORMAT_VERSION;
+use crate::ids::Position;
+use crate::limits::{GROUP_ALIGN, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES};
+
+/// First bytes of a segment.
+pub const MAGIC: [u8; 8] = *b"RINGLOGS";
+/// Groups as they were appended.
+pub const LAYOUT_APPENDED: u32 = 1;
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Raw {
+    magic: [u8; 8],
+    checksum: U32,
+    version: U32,
+    log: [u8; 16],
+    base: U64,
+    len: U64,
+    in_flight: U64,
+    layout: U32,
+    zero: [u8; 4036],
+}
+
+const _: () = assert!(size_of::<Raw>() == SEGMENT_HEADER_BYTES);
+const COVERED_FROM: usize = 12;
+
+/// A segment's header, decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentHeader {
+    /// The log it belongs to.
+    pub log: Uuid,
+    /// Position of its first byte, this header's.
+    pub base: Position,
+    /// Its length in bytes, this header included.
+    pub len_bytes: u64,
+    /// The most bytes ever written past the durable end.
+    pub in_flight_limit_bytes: u64,
+}
+
+/// Why a header was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SegmentHeaderError {
+    /// Not a segment at all.
+    #[error("no segment header")]
+    Magic,
+    /// The checksum differs.
+    #[error("segment header checksum differs")]
+    Checksum,
+    /// Written by another version of the format.
+    #[error("format version {0}")]
+    Version(u32),
+    /// A field is out of range.
+    #[error("segment header field out of range")]
+    Field,
+}
+
+impl SegmentHeader {
+    /// The header's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut raw = Raw::new_zeroed();
+        raw.magic = MAGIC;
+        raw.version = FORMAT_VERSION.into();
+        raw.log = *self.log.as_bytes();
+        raw.base = self.base.0.into();
+        raw.len = self.len_bytes.into();
+        raw.in_flight = self.in_flight_limit_bytes.into();
+        raw.layout = LAYOUT_APPENDED.into();
+        raw.checksum = crc32c::crc32c(&raw.as_bytes()[COVERED_FROM..]).into();
+        raw.as_bytes().to_vec()
+    }
+
+    /// Reads and proves a header.
+    pub fn decode(bytes: &[u8]) -> Result<Self, SegmentHeaderError> {
+        let (raw, _) = Raw::ref_from_prefix(bytes).map_err(|_| SegmentHeaderError::Magic)?;
+        if raw.magic != MAGIC {
+            return Err(SegmentHeaderError::Magic);
+        }
+        if raw.checksum.get() != crc32c::crc32c(&raw.as_bytes()[COVERED_FROM..]) {
+            return Err(SegmentHeaderError::Checksum);
+        }
+        if raw.version.get() != FORMAT_VERSION {
+            return Err(SegmentHeaderError::Version(raw.version.get()));
+        }
+        let len_bytes = raw.len.get();
+        let in_range = (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&len_bytes)
+            && len_bytes.is_multiple_of(GROUP_ALIGN as u64)
+            && raw.base.get().is_multiple_of(GROUP_ALIGN as u64)
+            && raw.base.get().checked_add(len_bytes).is_some()
+            && raw.layout.get() == LAYOUT_APPENDED;
+        if !in_range {
+            return Err(SegmentHeaderError::Field);
+        }
+        Ok(Self {
+            log: Uuid::from_bytes(raw.log),
+            base: Position(raw.base.get()),
+            len_bytes,
+            in_flight_limit_bytes: raw.in_flight.get(),
+        })
+    }
+}

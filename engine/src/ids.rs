@@ -1,0 +1,77 @@
+//! Newtypes for the numbers that cross boundaries, so that an offset is never taken for a position.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl From<$inner> for $name {
+            fn from(value: $inner) -> Self {
+                Self(value)
+            }
+        }
+    };
+}
+
+number! {
+    /// A record's place in its partition: dense from 0, at most `i64::MAX` as in Kafka.
+    Offset(u64)
+}
+number! {
+    /// A byte position in a log; position minus segment base is the offset in the file.
+    Position(u64)
+}
+number! {
+    /// Names a tenure of a log's writer; with a position it names content for ever.
+    LeaderEpoch(u32)
+}
+number! {
+    /// A partition's number within its topic, from 0.
+    PartitionId(u32)
+}
+number! {
+    /// A partition's number within its log; never reused. Frames carry it.
+    StreamId(u32)
+}
+number! {
+    /// The number of a log directory, `log-<id>`.
+    LogId(u32)
+}
+
+impl Add<u64> for Offset {
+    type Output = Self;
+    fn add(self, rhs: u64) -> Self {
+        Self(self.0 + rhs)
+    }
+}
+
+impl Add<u64> for Position {
+    type Output = Self;
+    fn add(self, rhs: u64) -> Self {
+        Self(self.0 + rhs)
+    }
+}
+
+impl Sub for Position {
+    type Output = u64;
+    fn sub(self, rhs: Self) -> u64 {
+        self.0 - rhs.0
+    }
+}
+
+impl LogId {
+    /// The directory of this log below the data directory.
+    pub fn dir(self) -> String {
+        format!("log-{:03}", self.0)
+    }
+}

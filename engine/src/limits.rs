@@ -1,0 +1,76 @@
+//! Every maximum of the engine by name, and what must hold between them, checked at compile time.
+
+/// Groups start on this boundary and are padded to it; a constant of the format.
+pub const GROUP_ALIGN: usize = 4096;
+/// Size of a group header.
+pub const GROUP_HEADER_BYTES: usize = 64;
+/// Size of a frame header.
+pub const FRAME_HEADER_BYTES: usize = 32;
+/// Frames start on this boundary.
+pub const FRAME_ALIGN: usize = 8;
+/// No frame is shorter, so that every claim has a slot of its own.
+pub const FRAME_MIN_BYTES: usize = 64;
+/// A segment's header fills its first block; groups follow.
+pub const SEGMENT_HEADER_BYTES: usize = GROUP_ALIGN;
+/// Size of a `RecordBatch` v2 header.
+pub const BATCH_HEADER_BYTES: usize = 61;
+/// The part of a record batch that its own CRC does not cover, and the frame's checksum does.
+pub const BATCH_UNCOVERED_BYTES: usize = 21;
+
+/// Largest payload of a frame: a 16-MiB value with room for key, headers and framing.
+pub const PAYLOAD_BYTES_MAX: usize = (16 << 20) + (1 << 20);
+/// Smallest accepted `max_payload_bytes`.
+pub const PAYLOAD_BYTES_MIN: usize = 4 << 10;
+/// Most records in one batch.
+pub const BATCH_RECORDS_MAX: usize = 1 << 20;
+/// Longest topic name in bytes, as in Kafka.
+pub const TOPIC_NAME_BYTES_MAX: usize = 249;
+/// Most partitions of a topic.
+pub const TOPIC_PARTITIONS_MAX: u32 = 100_000;
+
+/// Smallest segment: header, one aligned group, and room for the closing one.
+pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+/// Largest segment; offsets within one fit in 32 bits.
+pub const SEGMENT_BYTES_MAX: u64 = 2 << 30;
+/// Default size of a segment.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 128 << 20;
+/// A log's first segment is small, so that an empty directory opens fast.
+pub const SEGMENT_BYTES_FIRST: u64 = 1 << 20;
+/// Segment size of the metadata log.
+pub const META_SEGMENT_BYTES: u64 = 4 << 20;
+/// Ring of the metadata log, private memory.
+pub const META_RING_BYTES: usize = 256 << 10;
+/// Largest payload in the metadata log.
+pub const META_PAYLOAD_BYTES_MAX: usize = 1 << 20;
+
+/// Smallest ring.
+pub const RING_BYTES_MIN: usize = 64 << 10;
+/// Largest ring.
+pub const RING_BYTES_MAX: usize = 1 << 30;
+/// Default size of a ring.
+pub const RING_BYTES_DEFAULT: usize = 4 << 20;
+/// The control page that precedes the tail in a ring file.
+pub const RING_CONTROL_BYTES: usize = 4096;
+/// A frame above this part of the ring is its own group, written from private memory.
+pub const RING_FRAME_DIVISOR: usize = 4;
+/// How far ahead of the open group the ring's pages are faulted in.
+pub const RING_POPULATE_BYTES: usize = 128 << 10;
+
+/// A group that reaches this size is closed.
+pub const GROUP_BYTES_MAX_DEFAULT: usize = 256 << 10;
+/// Most groups of one log in flight at once.
+pub const GROUPS_IN_FLIGHT_MAX: usize = 64;
+/// Most operations a driver holds at once.
+pub const DRIVER_OPS_MAX: usize = 256;
+/// An index entry covers at most this much of one partition's run.
+pub const INDEX_RUN_BYTES: u64 = 4096;
+/// Bytes a reader fetches at once, unless one batch is larger.
+pub const READ_WINDOW_BYTES: usize = 256 << 10;
+
+const _: () = assert!(FRAME_HEADER_BYTES.is_multiple_of(FRAME_ALIGN));
+const _: () = assert!(GROUP_HEADER_BYTES.is_multiple_of(FRAME_ALIGN));
+const _: () = assert!(GROUP_HEADER_BYTES + FRAME_MIN_BYTES < GROUP_ALIGN);
+const _: () = assert!(FRAME_HEADER_BYTES + BATCH_HEADER_BYTES >= FRAME_MIN_BYTES);
+const _: () = assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
+const _: () = assert!(META_SEGMENT_BYTES >= 2 * META_PAYLOAD_BYTES_MAX as u64);
+const _: () = assert!(SEGMENT_BYTES_FIRST >= SEGMENT_BYTES_MIN);
