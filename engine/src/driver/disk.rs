@@ -133,3 +133,31 @@ pub fn io_error<'a>(
 ) -> impl FnOnce(io::Error) -> Error + 'a {
     move |source| Error::io(action, full_path(disk, name), source)
 }
+
+/// A file type without values, so that a `Weak<dyn DiskFile>` can start out empty.
+#[derive(Debug)]
+pub enum NoFile {}
+
+impl DiskFile for NoFile {
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        match *self {}
+    }
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        match *self {}
+    }
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        match *self {}
+    }
+    fn sync(&self) -> io::Result<()> {
+        match *self {}
+    }
+    fn len_bytes(&self) -> io::Result<u64> {
+        match *self {}
+    }
+    fn link_count(&self) -> io::Result<u64> {
+        match *self {}
+    }
+    fn descriptors(&self) -> Option<Descriptors<'_>> {
+        match *self {}
+    }
+}
