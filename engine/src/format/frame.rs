@@ -180,3 +180,90 @@ pub enum FrameError {
     #[error("{0} out of range")]
     Field(&'static str),
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::golden::{self, seed};
+
+    fn header(kind: FrameKind, payload_len: usize) -> FrameHeader {
+        FrameHeader {
+            position: Position(0x1040),
+            payload_len: payload_len as u32,
+            epoch: LeaderEpoch(3),
+            stream: StreamId(5),
+            kind,
+            continues: kind == FrameKind::Metadata,
+        }
+    }
+
+    fn frame(kind: FrameKind, payload: &[u8]) -> Vec<u8> {
+        let header = header(kind, payload.len());
+        let covered = &payload[..kind.covered(payload.len())];
+        [&header.encode(seed(), covered)[..], payload].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<FrameHeader, FrameError> {
+        FrameHeader::decode(seed(), Position(0x1040), bytes)
+    }
+
+    #[test]
+    fn the_bytes_are_golden_and_come_back() {
+        let batch: Vec<u8> = (0..100).collect();
+        for (name, kind, payload) in [
+            ("frame_batch", FrameKind::Batch, &batch[..]),
+            ("frame_metadata", FrameKind::Metadata, b"{}"),
+            ("frame_trim", FrameKind::Trim, &[42, 0, 0, 0, 0, 0, 0, 0]),
+        ] {
+            let bytes = frame(kind, payload);
+            golden::check(name, &bytes);
+            assert_eq!(decode(&bytes), Ok(header(kind, payload.len())));
+        }
+    }
+
+    #[test]
+    fn every_truncation_and_flipped_bit_of_the_covered_part_is_refused() {
+        let payload: Vec<u8> = (0..100).collect();
+        for kind in [FrameKind::Batch, FrameKind::Metadata, FrameKind::Trim] {
+            let bytes = frame(kind, &payload);
+            let covered = FRAME_HEADER_BYTES + kind.covered(payload.len());
+            for len in 0..covered {
+                assert!(decode(&bytes[..len]).is_err(), "{kind:?} cut to {len} bytes");
+            }
+            golden::assert_every_flip(&bytes[..covered], |bytes| decode(bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn a_frame_of_another_log_or_position_is_refused() {
+        let bytes = frame(FrameKind::Trim, &[0; 8]);
+        let other = Seed::of(uuid::Uuid::from_u128(1));
+        let decoded = FrameHeader::decode(other, Position(0x1040), &bytes);
+        assert_eq!(decoded, Err(FrameError::Checksum));
+        let decoded = FrameHeader::decode(seed(), Position(0x2040), &bytes);
+        assert_eq!(decoded, Err(FrameError::Position { found: 0x1040 }));
+    }
+
+    #[test]
+    fn a_frame_has_a_slot_of_its_own_and_stays_aligned() {
+        for payload_len in 0..1000 {
+            let len = frame_len(payload_len);
+            assert!(len >= FRAME_MIN_BYTES && len.is_multiple_of(FRAME_ALIGN));
+            assert!(len >= FRAME_HEADER_BYTES + payload_len);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            prop_assert!(decode(&bytes).is_err());
+            let mut ours = [&MAGIC[..], &[0; 4], &0x1040_u64.to_le_bytes(), &bytes].concat();
+            if ours.len() >= FRAME_HEADER_BYTES {
+                ours[28] = 1 + ours[28] % 3;
+            }
+            prop_assert!(decode(&ours).is_err());
+        }
+    }
+}
