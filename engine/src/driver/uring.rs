@@ -212,9 +212,16 @@ impl Uring {
         // EXT_ARG asks for, and lives with its timespec until the call returns.
         let entered = unsafe { self.ring.submitter().enter(ready, want, flags, Some(&args)) };
         match entered.map_err(|error| error.raw_os_error().map(Errno::from_raw_os_error)) {
-            // Time is up, a signal came, completions must be taken first, or memory is short: what
-            // was not handed over stays in the queue.
-            Ok(_) | Err(Some(Errno::TIME | Errno::INTR | Errno::BUSY | Errno::AGAIN)) => Ok(()),
+            // What was not taken, because memory is short or completions must be taken first, stays
+            // in the queue.
+            Ok(taken) => {
+                if taken < ready as usize {
+                    self.flights.iter_mut().flatten().for_each(Flight::distrust_link);
+                }
+                Ok(())
+            }
+            // Likewise, or time is up, or a signal came.
+            Err(Some(Errno::TIME | Errno::INTR | Errno::BUSY | Errno::AGAIN)) => Ok(()),
             Err(Some(errno)) => Err(errno.into()),
             Err(None) => Err(io::Error::other("io_uring_enter failed without an error number")),
         }

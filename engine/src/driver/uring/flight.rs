@@ -47,6 +47,8 @@ pub(super) struct Flight {
     work: Work,
     /// A durable write by write and flush, because one alone is not to be had.
     linked: bool,
+    /// The link may not have reached the kernel whole, so the flush may have overtaken the write.
+    split: bool,
     owed: u8,
     retries: u32,
     // Of this round.
@@ -68,7 +70,22 @@ impl Flight {
             }
             Op::Flush { file } => (file, Work::Flush),
         };
-        Self { token, file, work, linked: false, owed: 0, retries: 0, wrote: None, flushed: None }
+        Self {
+            token,
+            file,
+            work,
+            linked: false,
+            split: false,
+            owed: 0,
+            retries: 0,
+            wrote: None,
+            flushed: None,
+        }
+    }
+
+    /// Called when the kernel took fewer entries than it was offered: it ends a link there.
+    pub(super) fn distrust_link(&mut self) {
+        self.split |= self.linked && self.is_owed();
     }
 
     /// Whether the kernel may still touch the bytes or the file.
@@ -155,6 +172,11 @@ impl Flight {
         *done += usable(code as usize, data.len() - *done, direct)?;
         if *done < data.len() {
             // The next round is durable by itself, and its flush covers what this one wrote.
+            return Ok(false);
+        }
+        if self.split {
+            // None that failed is repeated here: that was ruled out above.
+            self.work = Work::Flush;
             return Ok(false);
         }
         // The write is whole, so a cancelled flush was cancelled by something else: not durable.
