@@ -21,6 +21,7 @@ use super::Seed;
 use crate::ids::{LeaderEpoch, Position, StreamId};
 use crate::limits::{
     BATCH_UNCOVERED_BYTES, FRAME_ALIGN, FRAME_HEADER_BYTES, FRAME_MIN_BYTES, PAYLOAD_BYTES_MAX,
+    STREAMS_MAX,
 };
 
 /// First bytes of a frame.
@@ -138,6 +139,9 @@ impl FrameHeader {
         let header = seed.checksum(&raw.as_bytes()[COVERED_FROM..]);
         if crc32c::crc32c_append(header, covered) != raw.checksum.get() {
             return Err(FrameError::Checksum);
+        }
+        if raw.stream.get() >= STREAMS_MAX {
+            return Err(FrameError::Field("stream"));
         }
         if raw.flags > 1 || raw.zero != [0; 2] {
             return Err(FrameError::Field("flags"));
