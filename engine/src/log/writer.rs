@@ -386,19 +386,14 @@ impl Writer {
 
     /// What a checkpoint says of the streams, now.
     pub(crate) fn stream_entries(&self) -> Vec<StreamEntry> {
-        let live = self.streams.iter().enumerate();
-        live.filter_map(|(id, state)| {
-            state.as_deref().map(|state| StreamEntry {
-                stream: StreamId(id as u32),
-                log_start: Offset(state.log_start),
-                end: Offset(state.end),
-            })
-        })
-        .collect()
+        stream_entries(&self.streams)
     }
 
     fn leave_segment(&mut self, next: &OpenSegment) {
-        let index = Arc::new(self.take_index(self.group));
+        let index = Arc::new(self.index_so_far());
+        for state in self.streams.iter_mut().flatten() {
+            state.forget_runs();
+        }
         self.segment.segment.seal(Some(Arc::clone(&index)));
         self.rolled.push_back(Rolled {
             segment: self.segment.clone(),
@@ -408,24 +403,26 @@ impl Writer {
         });
     }
 
-    fn take_index(&mut self, end: u64) -> SegmentIndex {
-        let mut streams = Vec::new();
-        for (id, state) in self.streams.iter_mut().enumerate() {
-            if let Some(index) = state.as_mut().and_then(|state| state.take_index(id)) {
-                streams.push(index);
-            }
-        }
-        let base = Position(self.segment.segment.base());
-        SegmentIndex { log: self.log_uuid, base, end: Position(end), streams }
-    }
-
-    /// The index of the current segment so far, for a clean close.
+    /// The index of the current segment so far.
     pub(crate) fn index_so_far(&self) -> SegmentIndex {
         let live = self.streams.iter().enumerate();
         let streams = live.filter_map(|(id, state)| state.as_deref()?.index(id)).collect();
         let base = Position(self.segment.segment.base());
         SegmentIndex { log: self.log_uuid, base, end: Position(self.group), streams }
     }
+}
+
+/// What a checkpoint says of these streams.
+pub(crate) fn stream_entries(streams: &[Option<Box<StreamState>>]) -> Vec<StreamEntry> {
+    let live = streams.iter().enumerate();
+    live.filter_map(|(id, state)| {
+        state.as_deref().map(|state| StreamEntry {
+            stream: StreamId(id as u32),
+            log_start: Offset(state.log_start),
+            end: Offset(state.end),
+        })
+    })
+    .collect()
 }
 
 impl StreamState {
@@ -474,13 +471,12 @@ impl StreamState {
         self.runs.clone_from(&index.runs);
     }
 
-    fn take_index(&mut self, id: usize) -> Option<StreamIndex> {
-        let index = self.index(id)?;
+    /// The segment was left.
+    pub(crate) fn forget_runs(&mut self) {
         self.runs = Vec::new();
-        Some(index)
     }
 
-    fn index(&self, id: usize) -> Option<StreamIndex> {
+    pub(crate) fn index(&self, id: usize) -> Option<StreamIndex> {
         (!self.runs.is_empty()).then(|| StreamIndex {
             stream: StreamId(id as u32),
             first: Offset(self.first_here),
