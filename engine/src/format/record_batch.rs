@@ -15,9 +15,9 @@
 //! | 51 | 2 | producer epoch, -1: none |
 //! | 53 | 4 | sequence number of the first record, -1: none |
 //! | 57 | 4 | number of records |
-//! | 61 | | the records, see [`record`](super::record) |
+//! | 61 | | the records, one after the other |
 //!
-//! Integers are big-endian here. The engine writes plain batches; it takes ready-made ones that
+//! Integers are big-endian here; records are in [`record`](super::record). The engine writes plain batches; it takes ready-made ones that
 //! [`check`] accepts.
 
 use zerocopy::big_endian::{I16, I32, I64, U32};
@@ -74,13 +74,13 @@ pub enum BatchError {
     /// A batch has at least one record.
     #[error("no records")]
     Empty,
-    /// More records than [`BATCH_RECORDS_MAX`].
+    /// More records than `limits::BATCH_RECORDS_MAX`.
     #[error("{found} records are over the limit of {BATCH_RECORDS_MAX}")]
     TooMany {
         /// Their number.
         found: usize,
     },
-    /// More bytes than [`PAYLOAD_BYTES_MAX`].
+    /// More bytes than `limits::PAYLOAD_BYTES_MAX`.
     #[error("at least {found} bytes are over the limit of {PAYLOAD_BYTES_MAX}")]
     TooLarge {
         /// Bytes counted when the limit was passed.
