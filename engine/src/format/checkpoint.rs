@@ -305,6 +305,39 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_checkpoint_round_trips(
+            numbers in any::<(u128, u64, u64, u32, bool)>(),
+            segments in prop::collection::vec((any::<u32>(), any::<u32>()), 0..20),
+            streams in prop::collection::vec(any::<(u32, u64, u64)>(), 0..20),
+            snapshot in prop::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let checkpoint = Checkpoint {
+                log: Uuid::from_u128(numbers.0),
+                sequence: numbers.1,
+                position: Position(numbers.2),
+                epoch: LeaderEpoch(numbers.3),
+                clean: numbers.4,
+                segments: segments
+                    .iter()
+                    .map(|(base, len)| SegmentEntry {
+                        base: Position(u64::from(*base)),
+                        len_bytes: u64::from(*len),
+                    })
+                    .collect(),
+                streams: streams
+                    .iter()
+                    .map(|(stream, log_start, end)| StreamEntry {
+                        stream: StreamId(*stream),
+                        log_start: Offset(*log_start),
+                        end: Offset(*end),
+                    })
+                    .collect(),
+                snapshot,
+            };
+            prop_assert_eq!(Checkpoint::decode(&checkpoint.encode()), Ok(checkpoint));
+        }
+
+        #[test]
         fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             prop_assert!(Checkpoint::decode(&bytes).is_err());
         }

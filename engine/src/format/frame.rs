@@ -191,6 +191,7 @@ mod tests {
 
     use super::*;
     use crate::format::golden::{self, seed};
+    use crate::format::record_batch;
 
     fn header(kind: FrameKind, payload_len: usize) -> FrameHeader {
         FrameHeader {
@@ -238,6 +239,19 @@ mod tests {
             }
             golden::assert_every_flip(&bytes[..covered], |bytes| decode(bytes).is_err());
         }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_framed_batch_is_caught_by_the_frame_or_by_the_batch() {
+        let mut batch = Vec::new();
+        let records = [record_batch::Record::new(b"value").key(b"key")];
+        record_batch::encode(&records, 1, &mut batch).unwrap();
+        let bytes = frame(FrameKind::Batch, &batch);
+        let refused = |bytes: &[u8]| {
+            decode(bytes).is_err() || !record_batch::verify_crc(&bytes[FRAME_HEADER_BYTES..])
+        };
+        assert!(!refused(&bytes));
+        golden::assert_every_flip(&bytes, refused);
     }
 
     #[test]

@@ -95,7 +95,26 @@ fn fields_that_lie_are_refused_even_when_checksummed() {
     assert_eq!(refused(200, &[100]), IndexError::Field("order of runs"));
 }
 
+/// An index in which each stream has this many runs.
+fn index_of(run_counts: &[usize]) -> SegmentIndex {
+    let base = 0x10_0000;
+    let mut streams = Vec::new();
+    for (i, &count) in run_counts.iter().enumerate() {
+        let runs = (0..count as u64).map(|k| run(10 + 3 * k, base + 64 * (k + 1))).collect();
+        let end = Offset(10 + 3 * count as u64);
+        streams.push(StreamIndex { stream: StreamId(2 * i as u32), first: Offset(10), end, runs });
+    }
+    let end = Position(base + 64 * 1000);
+    SegmentIndex { log: Uuid::from_u128(1), base: Position(base), end, streams }
+}
+
 proptest! {
+    #[test]
+    fn any_index_round_trips(run_counts in prop::collection::vec(0_usize..100, 0..50)) {
+        let index = index_of(&run_counts);
+        prop_assert_eq!(SegmentIndex::decode(&index.encode()), Ok(index));
+    }
+
     #[test]
     fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         prop_assert!(SegmentIndex::decode(&bytes).is_err());
