@@ -13,5 +13,7 @@ mod ids;
 mod limits;
 
 pub use clock::Clock;
+#[cfg(feature = "sim")]
+pub use driver::sim;
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{LeaderEpoch, Offset, PartitionId, Position};
