@@ -1,5 +1,5 @@
-//! [`SimDriver`]: the data path, with seeded delays. An op takes effect in the `wait` that hands its
-//! completion out; until then a crash may find any part of it done.
+//! [`SimDriver`]: the data path, with seeded delays. An op takes effect in the `wait` that hands
+//! out its completion; until then a crash may find any part of it done.
 
 use std::io;
 use std::time::Duration;

@@ -18,8 +18,11 @@
 //! them: the same seed and the same calls give the same bytes. (Memory of rings is real, because
 //! mappings are; the real clock is used only to sleep in [`SimDriver::with_waker`].)
 //!
-//! A crash hands out a *new* disk; handles, drivers, rings and locks of the old one stay behind with
-//! the dead, where every call fails. So a test need not wait until its engine has unwound.
+//! A crash hands out a *new* disk; handles, drivers, rings and locks of the old one stay behind
+//! with the dead, where every call fails. So a test need not wait until its engine has unwound.
+//!
+//! What it leaves out: reads that see a write in flight, a rename that leaves both names or none
+//! (journals make it atomic), and slow-path calls that a freeze blocks.
 
 mod crash;
 mod dir;
@@ -59,8 +62,8 @@ pub struct SimConfig {
     pub seed: u64,
     /// Unit of tearing in bytes: 512 or 4096.
     pub sector: usize,
-    /// True: a durable write makes itself stable, a flush its file. False: a plain write-back cache,
-    /// where either empties the cache, so everything that had completed becomes stable with it.
+    /// True: a durable write makes itself stable, a flush its file. False: a plain write-back
+    /// cache, where either empties it, so everything that had completed becomes stable with it.
     pub fua: bool,
     /// In which order ops complete.
     pub order: Order,

@@ -1,5 +1,6 @@
-//! The simulator's only source of chance: `ChaCha8` keyed with the plain seed, and arithmetic of our
-//! own on its words: a seed in a bug report must mean the same run with every later version of rand.
+//! The simulator's only source of chance: `ChaCha8` keyed with the plain seed, and arithmetic of
+//! our own on its words, because a seed in a bug report must mean the same run with every later
+//! version of rand.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};

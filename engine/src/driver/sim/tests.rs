@@ -157,7 +157,9 @@ fn a_durable_write_beyond_the_end_keeps_the_length_it_needs() {
 fn a_flush_submitted_before_a_write_completed_does_not_cover_it() {
     let (mut lost, mut covered_lost) = (0, 0);
     for seed in 0..SEEDS {
-        let (disk, file) = disk_with_file(SimConfig::seeded(seed));
+        // In order, so that the write completes while the flush is in flight.
+        let config = SimConfig { order: Order::Submitted, ..SimConfig::seeded(seed) };
+        let (disk, file) = disk_with_file(config);
         let mut driver = SimDriver::new(&disk);
         run(&mut driver, write(&file, 1, 6, false)).unwrap();
         driver.submit(Token(1), write(&file, 2, 7, false));
@@ -374,6 +376,58 @@ fn a_process_kill_keeps_completed_writes_and_rings() {
         assert_eq!(block(&next, 2), after);
     }
     assert_eq!(in_flight.len(), 3, "whole, torn and not at all");
+}
+
+#[test]
+fn writes_in_flight_at_a_kill_land_in_any_order() {
+    let mut last = BTreeSet::new();
+    for seed in 0..SEEDS {
+        let (disk, file) = disk_with_file(SimConfig::seeded(seed));
+        let mut driver = SimDriver::new(&disk);
+        driver.submit(Token(1), write(&file, 1, 7, false));
+        driver.submit(Token(2), write(&file, 1, 8, false));
+        let next = disk.crash(Crash::Process);
+        if next.stats().in_flight_landed == 2 {
+            last.insert(block(&next, 1)[0]);
+        }
+    }
+    assert_eq!(last, BTreeSet::from([7, 8]));
+}
+
+#[test]
+fn a_dropped_driver_leaves_nothing_in_flight() {
+    let (disk, file) = disk_with_file(SimConfig::seeded(1));
+    let mut driver = SimDriver::new(&disk);
+    driver.submit(Token(1), write(&file, 1, 7, false));
+    drop(driver);
+    let after = block(&disk, 1);
+    let mut driver = SimDriver::new(&disk);
+    run(&mut driver, write(&file, 2, 7, false)).unwrap();
+    assert_eq!(block(&disk, 1), after);
+}
+
+#[test]
+fn bytes_changed_in_flight_are_noticed() {
+    let (disk, file) = disk_with_file(SimConfig::seeded(1));
+    let ring = Arc::new(disk.create_ring("ring", 64 << 10).unwrap());
+    let mut driver = SimDriver::new(&disk);
+    let data = Slice::ring(ring.clone(), 0, BLOCK);
+    driver.submit(Token(1), Op::Write { file, at: 0, data, durable: true });
+    ring.store(0, b"too early");
+    finish(&mut driver);
+    assert_eq!(disk.stats().changed_in_flight, 1);
+}
+
+#[test]
+fn a_driver_with_a_waker_sleeps_until_woken() {
+    let disk = SimDisk::new(SimConfig::default());
+    let waker = Waker::new().unwrap();
+    let mut driver = SimDriver::with_waker(&disk, waker.clone());
+    let sleeper = std::thread::spawn(move || driver.wait(None, &mut Vec::new()));
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(!sleeper.is_finished());
+    waker.wake();
+    sleeper.join().unwrap().unwrap();
 }
 
 #[test]
