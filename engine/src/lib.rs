@@ -13,6 +13,8 @@ mod ids;
 mod limits;
 
 pub use clock::Clock;
+#[cfg(feature = "sim")]
+pub use driver::sim;
 pub use error::{Error, ErrorKind, Result};
 pub use format::record_batch::{Headers, Record, RecordView};
 pub use ids::{LeaderEpoch, Offset, PartitionId, Position};

@@ -3,6 +3,7 @@
 //!
 //! Paths are relative to the data directory, `/`-separated.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -120,6 +121,8 @@ pub trait Disk: Send + Sync + Debug {
 pub struct LockGuard {
     /// The locked file; `None` in the simulator.
     pub(crate) file: Option<Arc<LockFile>>,
+    /// What else releases the lock when it is dropped: the simulator's hold on its disk.
+    pub(crate) token: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// The path of `name` below the data directory, for messages.
