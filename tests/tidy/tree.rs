@@ -1,5 +1,6 @@
 //! What may lie in the repository: the agreed top level, and no traces of somebody's machine.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,8 @@ const TOP_ALLOWED: &[&str] = &["SECURITY.md", "ffi", "include", "python"];
 /// What git does not keep.
 const IGNORED: &[&str] = &[".git", ".setup", "target", "__pycache__"];
 const SOURCES: &[&str] = &["engine", "benches", "tests", "ffi", "python"];
+
+const DEPENDENCIES: &str = "docs/dependencies.md";
 
 /// Pieces of words that belong to a machine, joined so that this file does not hold them.
 const FORBIDDEN: &[(&str, &str)] =
@@ -60,6 +63,10 @@ pub fn rust_sources(root: &Path) -> Vec<Source> {
 /// Checks the whole tree.
 pub fn check(root: &Path) -> Vec<Finding> {
     let mut findings = top_level(&names(root));
+    let read = |file: &str| fs::read_to_string(root.join(file)).unwrap_or_default();
+    let manifests: Vec<String> =
+        SOURCES.iter().map(|package| read(&format!("{package}/Cargo.toml"))).collect();
+    findings.extend(dependencies(&manifests, &read(DEPENDENCIES)));
     let mut files = Vec::new();
     walk(root, &mut files);
     for file in files {
@@ -81,6 +88,30 @@ fn top_level(names: &[String]) -> Vec<Finding> {
         .map(|name| finding(name, "is not part of the agreed top level"))
         .chain(missing.map(|name| finding(name, "is missing from the top level")))
         .collect()
+}
+
+/// Every crate that a package asks for has a row with its reason, and every row a crate.
+fn dependencies(manifests: &[String], page: &str) -> Vec<Finding> {
+    let finding = |what| Finding { file: DEPENDENCIES.to_owned(), line: 0, what };
+    let mut used = BTreeSet::new();
+    for manifest in manifests {
+        let mut within = false;
+        for line in manifest.lines() {
+            if line.starts_with('[') {
+                within = line.ends_with("dependencies]");
+            } else if within && line.starts_with(|c: char| c.is_alphanumeric()) {
+                used.extend(line.split([' ', '.', '=']).next().filter(|name| *name != "ringlog"));
+            }
+        }
+    }
+    let rows: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(' ').next())
+        .filter(|name| *name != "crate")
+        .collect();
+    let unexplained = used.difference(&rows).map(|name| format!("`{name}` has no row"));
+    let unused = rows.difference(&used).map(|name| format!("`{name}` is not used by any package"));
+    unexplained.chain(unused).map(finding).collect()
 }
 
 fn words(file: &str, text: &str) -> Vec<Finding> {
@@ -145,6 +176,16 @@ mod tests {
         more.push("notes.txt".to_owned());
         assert_eq!(top_level(&more)[0].file, "notes.txt");
         assert_eq!(top_level(&agreed()[1..])[0].file, TOP[0]);
+    }
+
+    #[test]
+    fn a_dependency_without_a_reason_is_found_and_so_is_a_reason_without_one() {
+        let manifest = "[package]\nname = \"a\"\n[dependencies]\nserde.workspace = true\n\
+                        ringlog = { path = \"a\" }\n[dev-dependencies]\nsyn = \"2\"\n";
+        let found = |page| dependencies(&[manifest.to_owned()], page).len();
+        assert_eq!(found("| crate | why |\n| serde | a |\n| syn | b |\n"), 0);
+        assert_eq!(found("| crate | why |\n| serde | a |\n"), 1);
+        assert_eq!(found("| serde | a |\n| syn | b |\n| rand | c |\n"), 1);
     }
 
     #[test]
