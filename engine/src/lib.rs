@@ -14,4 +14,13 @@ mod limits;
 
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
+pub use format::record_batch::{Headers, Record, RecordView};
 pub use ids::{LeaderEpoch, Offset, PartitionId, Position};
+
+/// The record batch codec, for this project's own tests and benchmarks; no part of the API.
+#[doc(hidden)]
+pub mod raw {
+    pub use crate::format::record_batch::{
+        BatchError, BatchHeader, Records, check, encode, encoded_len, place, records, verify_crc,
+    };
+}

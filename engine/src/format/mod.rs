@@ -9,6 +9,7 @@ pub mod engine_meta;
 pub mod frame;
 pub mod group;
 pub mod index;
+pub mod record;
 pub mod record_batch;
 pub mod ring_control;
 pub mod segment_header;

@@ -1,1 +1,438 @@
-//! To come.
+//! Kafka's `RecordBatch` v2 (magic 2), byte for byte: what an append writes and a reader gets.
+//!
+//! | at | size | field |
+//! |---|---|---|
+//! | 0 | 8 | base offset: the first record's |
+//! | 8 | 4 | length in bytes of what follows this field |
+//! | 12 | 4 | partition leader epoch |
+//! | 16 | 1 | magic, 2 |
+//! | 17 | 4 | CRC32C over bytes 21 to the end |
+//! | 21 | 2 | attributes: bits 0..3 compression (0 none), bit 3 timestamps are the append's, bit 4 transactional, bit 5 control, bit 6 delete horizon |
+//! | 23 | 4 | offset of the last record minus the base offset |
+//! | 27 | 8 | base timestamp: the first record's |
+//! | 35 | 8 | maximum timestamp |
+//! | 43 | 8 | producer id, -1: none |
+//! | 51 | 2 | producer epoch, -1: none |
+//! | 53 | 4 | sequence number of the first record, -1: none |
+//! | 57 | 4 | number of records |
+//! | 61 | | the records, see [`record`](super::record) |
+//!
+//! Integers are big-endian here. The engine writes plain batches; it takes ready-made ones that
+//! [`check`] accepts.
+
+use zerocopy::big_endian::{I16, I32, I64, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::record::{Base, RECORD_BYTES_MIN, varint_len};
+use crate::error::Error;
+use crate::ids::{LeaderEpoch, Offset};
+use crate::limits::{
+    BATCH_HEADER_BYTES, BATCH_RECORDS_MAX, BATCH_UNCOVERED_BYTES, PAYLOAD_BYTES_MAX,
+};
+
+pub use super::record::{Headers, Record, RecordView};
+
+const MAGIC: u8 = 2;
+/// Bytes that the length field does not count: the base offset and itself.
+const UNCOUNTED_BYTES: usize = 12;
+const CRC_AT: usize = 17;
+const EPOCH_AT: usize = 12;
+const PLACED_BYTES: usize = EPOCH_AT + 4;
+
+const COMPRESSION_MASK: i16 = 0b111;
+const APPEND_TIME: i16 = 1 << 3;
+const TRANSACTIONAL: i16 = 1 << 4;
+const CONTROL: i16 = 1 << 5;
+
+const _: () = assert!(size_of::<Raw>() == BATCH_HEADER_BYTES);
+const _: () = assert!(CRC_AT + size_of::<u32>() == BATCH_UNCOVERED_BYTES);
+const _: () = assert!(PAYLOAD_BYTES_MAX <= i32::MAX as usize);
+const _: () = assert!(BATCH_RECORDS_MAX <= i32::MAX as usize);
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Raw {
+    base_offset: I64,
+    length: I32,
+    epoch: I32,
+    magic: u8,
+    crc: U32,
+    attributes: I16,
+    last_offset_delta: I32,
+    base_timestamp: I64,
+    max_timestamp: I64,
+    producer_id: I64,
+    producer_epoch: I16,
+    base_sequence: I32,
+    record_count: I32,
+}
+
+/// Why records make no batch, or bytes are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BatchError {
+    /// A batch has at least one record.
+    #[error("no records")]
+    Empty,
+    /// More records than [`BATCH_RECORDS_MAX`].
+    #[error("{found} records are over the limit of {BATCH_RECORDS_MAX}")]
+    TooMany {
+        /// Their number.
+        found: usize,
+    },
+    /// More bytes than [`PAYLOAD_BYTES_MAX`].
+    #[error("at least {found} bytes are over the limit of {PAYLOAD_BYTES_MAX}")]
+    TooLarge {
+        /// Bytes counted when the limit was passed.
+        found: usize,
+    },
+    /// Two timestamps in the batch are further apart than an `i64` holds; readers would disagree.
+    #[error("timestamps are too far apart for one batch")]
+    TimestampSpread,
+    /// The bytes end before the batch does, or the batch before the bytes.
+    #[error("{given} bytes for a batch of {needed}")]
+    Length {
+        /// Bytes given.
+        given: usize,
+        /// Bytes that the batch has, as far as is known.
+        needed: usize,
+    },
+    /// Another version of the format.
+    #[error("record format {0}, only 2 is read")]
+    Magic(u8),
+    /// The checksum differs.
+    #[error("batch checksum differs")]
+    Checksum,
+    /// A header field is out of range.
+    #[error("{0} out of range")]
+    Field(&'static str),
+    /// Compressed batches are not taken yet.
+    #[error("compressed with codec {codec}, only uncompressed batches are taken")]
+    Compressed {
+        /// Kafka's number for it: 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+        codec: u8,
+    },
+    /// An attribute whose meaning the engine would not keep: transactions, control batches.
+    #[error("{0} batches are not taken")]
+    Unsupported(&'static str),
+    /// A varint that does not end, is too long, or is negative where a length stands.
+    #[error("malformed number in a record")]
+    Varint,
+    /// A record's fields and its length disagree, or reach beyond the batch.
+    #[error("record length differs")]
+    RecordLength,
+    /// A record's offset is not the one that follows, or lies beyond the batch's last.
+    #[error("record with offset delta {found} out of place")]
+    OffsetDelta {
+        /// That delta.
+        found: usize,
+    },
+}
+
+impl From<BatchError> for Error {
+    fn from(error: BatchError) -> Self {
+        match error {
+            BatchError::Empty | BatchError::TimestampSpread => {
+                Self::invalid("records", error.to_string())
+            }
+            BatchError::TooMany { found } => {
+                Self::TooLarge { what: "number of records", len: found, max: BATCH_RECORDS_MAX }
+            }
+            BatchError::TooLarge { found } => {
+                Self::TooLarge { what: "record batch", len: found, max: PAYLOAD_BYTES_MAX }
+            }
+            other => Self::InvalidBatch { reason: other.to_string() },
+        }
+    }
+}
+
+/// What the header needs to know of the records.
+struct Plan {
+    len: usize,
+    base_timestamp_ms: i64,
+    max_timestamp_ms: i64,
+}
+
+impl Plan {
+    fn of(records: &[Record<'_>], now_ms: i64) -> Result<Self, BatchError> {
+        let base_timestamp_ms = records.first().ok_or(BatchError::Empty)?.timestamp_or(now_ms);
+        if records.len() > BATCH_RECORDS_MAX {
+            return Err(BatchError::TooMany { found: records.len() });
+        }
+        let mut plan =
+            Self { len: BATCH_HEADER_BYTES, base_timestamp_ms, max_timestamp_ms: i64::MIN };
+        for (index, record) in records.iter().enumerate() {
+            let timestamp_ms = record.timestamp_or(now_ms);
+            let delta =
+                timestamp_ms.checked_sub(base_timestamp_ms).ok_or(BatchError::TimestampSpread)?;
+            let body_len = record.body_len(delta, index);
+            plan.len = plan.len.saturating_add(body_len).saturating_add(varint_len(body_len));
+            if plan.len > PAYLOAD_BYTES_MAX {
+                return Err(BatchError::TooLarge { found: plan.len });
+            }
+            plan.max_timestamp_ms = plan.max_timestamp_ms.max(timestamp_ms);
+        }
+        Ok(plan)
+    }
+
+    fn header(&self, record_count: usize) -> Raw {
+        let none = -1;
+        Raw {
+            base_offset: I64::ZERO,
+            length: ((self.len - UNCOUNTED_BYTES) as i32).into(),
+            epoch: I32::ZERO,
+            magic: MAGIC,
+            crc: U32::ZERO,
+            attributes: I16::ZERO,
+            last_offset_delta: (record_count as i32 - 1).into(),
+            base_timestamp: self.base_timestamp_ms.into(),
+            max_timestamp: self.max_timestamp_ms.into(),
+            producer_id: i64::from(none).into(),
+            producer_epoch: (none as i16).into(),
+            base_sequence: none.into(),
+            record_count: (record_count as i32).into(),
+        }
+    }
+}
+
+/// Length of what [`encode`] would append, or why it would refuse.
+pub fn encoded_len(records: &[Record<'_>], now_ms: i64) -> Result<usize, BatchError> {
+    Plan::of(records, now_ms).map(|plan| plan.len)
+}
+
+/// Appends one batch of these records to `out`: uncompressed, without a producer, from offset 0,
+/// checksummed. A record without a timestamp gets `now_ms`. On an error `out` is as before.
+pub fn encode(records: &[Record<'_>], now_ms: i64, out: &mut Vec<u8>) -> Result<(), BatchError> {
+    let plan = Plan::of(records, now_ms)?;
+    let start = out.len();
+    out.reserve(plan.len);
+    out.extend_from_slice(plan.header(records.len()).as_bytes());
+    for (index, record) in records.iter().enumerate() {
+        let delta = record.timestamp_or(now_ms).wrapping_sub(plan.base_timestamp_ms);
+        record.put(record.body_len(delta, index), delta, index, out);
+    }
+    let batch = &mut out[start..];
+    debug_assert_eq!(batch.len(), plan.len, "the records are as long as planned");
+    let crc = crc32c::crc32c(&batch[BATCH_UNCOVERED_BYTES..]);
+    batch[CRC_AT..BATCH_UNCOVERED_BYTES].copy_from_slice(&crc.to_be_bytes());
+    Ok(())
+}
+
+/// Gives a batch its place: base offset and the low 31 bits of the epoch, both outside its CRC.
+///
+/// # Panics
+/// If `batch` is shorter than the two fields; it must have been encoded or checked.
+pub fn place(batch: &mut [u8], base_offset: Offset, epoch: LeaderEpoch) {
+    batch[..8].copy_from_slice(&base_offset.0.to_be_bytes());
+    let epoch = epoch.0 & i32::MAX as u32;
+    batch[EPOCH_AT..PLACED_BYTES].copy_from_slice(&epoch.to_be_bytes());
+}
+
+/// A batch's header, decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchHeader {
+    /// Offset of the first record.
+    pub base_offset: Offset,
+    /// Length of the whole batch, its first 12 bytes included.
+    pub len_bytes: usize,
+    /// The leader's epoch as it stands there; producers write -1, which reads as `u32::MAX`.
+    pub epoch: LeaderEpoch,
+    /// CRC32C as it stands there; [`verify_crc`] proves it.
+    pub crc: u32,
+    /// Compression, kind of timestamp, transactions.
+    pub attributes: i16,
+    /// Offset of the last record minus the base offset.
+    pub last_offset_delta: u32,
+    /// What the records' timestamps are relative to.
+    pub base_timestamp_ms: i64,
+    /// The latest timestamp, or the append's.
+    pub max_timestamp_ms: i64,
+    /// The idempotent producer, or -1.
+    pub producer_id: i64,
+    /// Its epoch, or -1.
+    pub producer_epoch: i16,
+    /// Its sequence number for the first record, or -1.
+    pub base_sequence: i32,
+    /// Number of records.
+    pub record_count: u32,
+}
+
+impl BatchHeader {
+    /// Reads the header that starts `bytes`, which need not hold the records. Lengths and counts
+    /// are within limits and agree with each other; nothing is proven by a checksum.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BatchError> {
+        let (raw, _) = Raw::ref_from_prefix(bytes)
+            .map_err(|_| BatchError::Length { given: bytes.len(), needed: BATCH_HEADER_BYTES })?;
+        if raw.magic != MAGIC {
+            return Err(BatchError::Magic(raw.magic));
+        }
+        let header = Self {
+            base_offset: Offset(unsigned(raw.base_offset.get(), "base offset")?),
+            len_bytes: unsigned(raw.length.get().into(), "length")? as usize + UNCOUNTED_BYTES,
+            epoch: LeaderEpoch(raw.epoch.get() as u32),
+            crc: raw.crc.get(),
+            attributes: raw.attributes.get(),
+            last_offset_delta: unsigned(raw.last_offset_delta.get().into(), "last offset")? as u32,
+            base_timestamp_ms: raw.base_timestamp.get(),
+            max_timestamp_ms: raw.max_timestamp.get(),
+            producer_id: raw.producer_id.get(),
+            producer_epoch: raw.producer_epoch.get(),
+            base_sequence: raw.base_sequence.get(),
+            record_count: unsigned(raw.record_count.get().into(), "record count")? as u32,
+        };
+        header.in_range()
+    }
+
+    fn in_range(self) -> Result<Self, BatchError> {
+        if self.len_bytes > PAYLOAD_BYTES_MAX {
+            return Err(BatchError::TooLarge { found: self.len_bytes });
+        }
+        let Some(records_len) = self.len_bytes.checked_sub(BATCH_HEADER_BYTES) else {
+            return Err(BatchError::Field("length"));
+        };
+        let count = self.record_count as usize;
+        if count > BATCH_RECORDS_MAX {
+            return Err(BatchError::TooMany { found: count });
+        }
+        // Compaction may take records out of a batch, so there may be fewer than offsets.
+        let fits = self.compression() != 0 || count <= records_len / RECORD_BYTES_MIN;
+        if !fits || u64::from(self.record_count) > u64::from(self.last_offset_delta) + 1 {
+            return Err(BatchError::Field("record count"));
+        }
+        if self.base_offset.0 + u64::from(self.last_offset_delta) > i64::MAX as u64 {
+            return Err(BatchError::Field("last offset"));
+        }
+        Ok(self)
+    }
+
+    /// Offset of the last record.
+    pub fn last_offset(&self) -> Offset {
+        self.base_offset + u64::from(self.last_offset_delta)
+    }
+
+    fn compression(&self) -> u8 {
+        (self.attributes & COMPRESSION_MASK) as u8
+    }
+
+    /// Whether the records can be read in place, and the bytes are exactly this batch.
+    fn readable(&self, batch: &[u8]) -> Result<(), BatchError> {
+        if batch.len() != self.len_bytes {
+            return Err(BatchError::Length { given: batch.len(), needed: self.len_bytes });
+        }
+        match self.compression() {
+            0 => Ok(()),
+            codec => Err(BatchError::Compressed { codec }),
+        }
+    }
+
+    /// Refuses what the engine would store but not honour. A transactional batch without its
+    /// markers, or a marker without its transaction, would stall or mislead a Kafka consumer.
+    /// A producer's id and sequence are harmless and pass, and so does append time.
+    fn supported(&self) -> Result<(), BatchError> {
+        if self.attributes & CONTROL != 0 {
+            return Err(BatchError::Unsupported("control"));
+        }
+        if self.attributes & TRANSACTIONAL != 0 {
+            return Err(BatchError::Unsupported("transactional"));
+        }
+        if self.attributes & !(COMPRESSION_MASK | APPEND_TIME) != 0 {
+            return Err(BatchError::Field("attributes"));
+        }
+        Ok(())
+    }
+}
+
+fn unsigned(value: i64, what: &'static str) -> Result<u64, BatchError> {
+    u64::try_from(value).map_err(|_| BatchError::Field(what))
+}
+
+/// Whether the CRC of `batch`, exactly one batch, is right.
+pub fn verify_crc(batch: &[u8]) -> bool {
+    let Some((head, covered)) = batch.split_at_checked(BATCH_UNCOVERED_BYTES) else {
+        return false;
+    };
+    head.ends_with(&crc32c::crc32c(covered).to_be_bytes())
+}
+
+/// Checks a ready-made batch that a caller wants appended: exactly one batch, its checksum, plain
+/// (see [`BatchError::Compressed`] and [`BatchError::Unsupported`]), with records that all parse
+/// and whose offsets are dense from the base offset.
+pub fn check(batch: &[u8]) -> Result<BatchHeader, BatchError> {
+    let header = BatchHeader::decode(batch)?;
+    if batch.len() != header.len_bytes {
+        return Err(BatchError::Length { given: batch.len(), needed: header.len_bytes });
+    }
+    if !verify_crc(batch) {
+        return Err(BatchError::Checksum);
+    }
+    header.readable(batch)?;
+    header.supported()?;
+    if header.record_count == 0 {
+        return Err(BatchError::Empty);
+    }
+    if header.record_count - 1 != header.last_offset_delta {
+        return Err(BatchError::Field("record count"));
+    }
+    for (expected, record) in (0..).zip(records(batch)?) {
+        let found = record?.offset().0 - header.base_offset.0;
+        if found != expected {
+            return Err(BatchError::OffsetDelta { found: found as usize });
+        }
+    }
+    Ok(header)
+}
+
+/// The records of `batch`, exactly one uncompressed batch. Its CRC is not verified here.
+pub fn records(batch: &[u8]) -> Result<Records<'_>, BatchError> {
+    let header = BatchHeader::decode(batch)?;
+    header.readable(batch)?;
+    let append_time = header.attributes & APPEND_TIME != 0;
+    Ok(Records {
+        input: &batch[BATCH_HEADER_BYTES..],
+        left: header.record_count,
+        failed: false,
+        base: Base {
+            offset: header.base_offset,
+            last_offset_delta: header.last_offset_delta,
+            timestamp_ms: header.base_timestamp_ms,
+            append_time_ms: append_time.then_some(header.max_timestamp_ms),
+        },
+    })
+}
+
+/// Iterates over the records of a batch. It ends after its first error, and bytes behind the last
+/// record are one.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    input: &'a [u8],
+    left: u32,
+    failed: bool,
+    base: Base,
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<RecordView<'a>, BatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let item = if self.left > 0 {
+            self.left -= 1;
+            RecordView::read(&mut self.input, &self.base)
+        } else if self.input.is_empty() {
+            return None;
+        } else {
+            Err(BatchError::RecordLength)
+        };
+        self.failed = item.is_err();
+        Some(item)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.left as usize + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests;
