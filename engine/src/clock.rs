@@ -1,4 +1,4 @@
-//! Time: one source for deadlines (monotonic) and one for record timestamps (wall), both replaceable
+//! Time: one source for deadlines (monotonic), one for record timestamps (wall), both replaceable
 //! by a hand-turned clock in the simulator. Offsets and order never depend on either.
 
 use std::sync::Arc;

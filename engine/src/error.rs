@@ -1,4 +1,5 @@
-//! What can go wrong, typed by what the caller can do about it: fix the call, wait, reopen, restore.
+//! What can go wrong, typed by what the caller can do about it: fix the call, wait, reopen,
+//! restore.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -79,7 +80,7 @@ pub enum Error {
         log: String,
     },
     /// The deadline passed.
-    #[error("deadline of {after:?} passed{}", if *outcome_unknown { "; whether it was written is unknown" } else { "; nothing was written" })]
+    #[error("deadline of {after:?} passed; {}", written(*outcome_unknown, "nothing was written"))]
     Timeout {
         /// How long the call had.
         after: Duration,
@@ -103,13 +104,13 @@ pub enum Error {
         path: PathBuf,
     },
     /// The engine is closed, or closing.
-    #[error("the engine is closed{}", if *outcome_unknown { "; whether this was written is unknown" } else { "" })]
+    #[error("the engine is closed; {}", written(*outcome_unknown, "nothing was done"))]
     Closed {
         /// Whether an append was in flight.
         outcome_unknown: bool,
     },
     /// A write or flush failed: the log takes no appends until it is reopened. Reads go on.
-    #[error("{log}: latched after a failure ({cause}){}", if *outcome_unknown { "; whether this was written is unknown" } else { "; reopen to go on" })]
+    #[error("{log}: latched after a failure ({cause}); {}", written(*outcome_unknown, "reopen it"))]
     Latched {
         /// The log's directory.
         log: String,
@@ -170,6 +171,10 @@ pub enum Error {
         /// The system's error.
         source: Arc<io::Error>,
     },
+}
+
+fn written(outcome_unknown: bool, otherwise: &'static str) -> &'static str {
+    if outcome_unknown { "whether this was written is unknown" } else { otherwise }
 }
 
 fn lock_holder(pid: Option<u32>, alive: bool) -> String {

@@ -111,7 +111,7 @@ fn held(file: File) -> LockGuard {
         // a dead holder must not stay.
         let _ = file.set_len(0);
     }
-    LockGuard { file: Some(Arc::new(LockFile { file, owner })) }
+    LockGuard { file: Some(Arc::new(LockFile { file, owner })), token: None }
 }
 
 fn locked(path: PathBuf, file: &File) -> Error {

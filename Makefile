@@ -1,0 +1,25 @@
+# Everything a contributor runs. Each target installs what it needs first (tests/scripts/setup).
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-long bench fmt
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Install what this machine lacks (says what, before it does)
+	@tests/scripts/setup rust python
+
+demo: setup ## A real event stream, a crash, and the proof that nothing acknowledged was lost
+	@tests/scripts/demo
+
+test: setup ## Everything that decides whether a change may land
+	@python3 tests/scripts/test.py
+
+test-long: setup ## What takes longer than a change should wait for
+	@python3 tests/scripts/test.py --long
+
+bench: setup ## The device's own figures, and ours beside them
+	@cargo run --release --locked --package ringlog-benches
+
+fmt: setup ## Format the sources
+	@cargo fmt --all

@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Runs every check of the workspace and counts it; closes with `N passed, N failed[, N skipped]`.
+
+Formatting, lints, docs and the like count as one each, Rust tests one by one. A test that cannot run
+somewhere says so: `#[ignore]`, or a line `name: reason` appended to the file named by RINGLOG_SKIPS.
+With CI set, only the skips that tests/allowed-skips.txt allows are allowed. Logs stay in
+target/test-logs; what failed is shown.
+"""
+
+import argparse
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+LOGS = TARGET / "test-logs"
+SKIPS = LOGS / "skips.txt"
+SHOWN_LINES_MAX = 120
+
+DOC_ENV = {"RUSTDOCFLAGS": "-D warnings"}
+CLIPPY = "cargo clippy --locked --all-targets"
+CHECKS = [
+    ("fmt", "cargo fmt --all --check", {}),
+    ("clippy", f"{CLIPPY} --workspace --all-features -- -D warnings", {}),
+    ("clippy-minimal", f"{CLIPPY} --package ringlog --no-default-features -- -D warnings", {}),
+    ("doc", "cargo doc --locked --workspace --no-deps --all-features", DOC_ENV),
+]
+DENY = ("deny", "cargo deny --all-features check licenses sources bans", {})
+TESTS = [("tests", "cargo test --locked --workspace --no-fail-fast", {})]
+LONG = [
+    ("long", "cargo test --locked --release --package ringlog-tests --features long "
+             "--no-fail-fast -- --nocapture", {}),
+]
+
+RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
+IGNORED = re.compile(r"^test (.+?) (?:- should panic )?\.\.\. ignored(?:, (.*))?$", re.M)
+FAILED = re.compile(r"^test (.+?) (?:- should panic )?\.\.\. FAILED", re.M)
+
+
+class Tally:
+    def __init__(self):
+        self.passed = self.failed = 0
+        self.skipped = {}
+
+    def line(self):
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+
+def run(name, command, env):
+    """Runs one step with its output in a log; gives its success and that output."""
+    print(f"{name:<16} {command}", flush=True)
+    started = time.monotonic()
+    path = LOGS / f"{name}.log"
+    python = ROOT / ".setup/venv/bin/python"
+    env = {
+        **os.environ,
+        **env,
+        "CARGO_TERM_COLOR": "never",
+        "RINGLOG_SKIPS": str(SKIPS),
+        "RINGLOG_PYTHON": str(python if python.exists() else sys.executable),
+    }
+    with path.open("wb") as log:
+        done = subprocess.run(command.split(), cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
+                              stdout=log, stderr=subprocess.STDOUT, check=False)
+    took = time.monotonic() - started
+    print(f"{'':<16} {'ok' if done.returncode == 0 else 'FAILED'} in {took:.0f} s", flush=True)
+    return done.returncode == 0, path.read_text(errors="replace")
+
+
+def show(name, text):
+    lines = text.splitlines()
+    if len(lines) > SHOWN_LINES_MAX:
+        print(f"--- {name}: first and last lines; the whole is in {LOGS / name}.log")
+        lines = lines[: SHOWN_LINES_MAX // 2] + ["[...]"] + lines[-SHOWN_LINES_MAX // 2:]
+    print("\n".join(f"    {line}" for line in lines), flush=True)
+
+
+def failing_parts(text):
+    """What a reader of a failed `cargo test` needs: compiler errors and the output of failed tests."""
+    parts = re.findall(r"^error(?:\[\w+\])?: .*?(?=^\s*$|\Z)", text, re.M | re.S)
+    parts += re.findall(r"^failures:\n(?!    ).*?(?=^failures:\n    |\Z)", text, re.M | re.S)
+    return "\n".join(parts) or "\n".join(text.splitlines()[-40:])
+
+
+def check(tally, name, command, env):
+    ok, text = run(name, command, env)
+    if ok:
+        tally.passed += 1
+    else:
+        tally.failed += 1
+        show(name, text)
+
+
+def cargo_test(tally, name, command, env):
+    ok, text = run(name, command, env)
+    results = [tuple(map(int, found)) for found in RESULT.findall(text)]
+    failed = sum(found[1] for found in results)
+    tally.passed += sum(found[0] for found in results)
+    tally.failed += failed
+    for test, reason in IGNORED.findall(text):
+        tally.skipped[test] = reason or "ignored"
+    if not ok:
+        # A build error, or a test process that died: no test is counted for it.
+        lost = re.findall(r"^error: (?:could not compile|test failed|doctest failed).*$", text, re.M)
+        if failed == 0 or any("could not compile" in line for line in lost) \
+                or re.search(r"process didn't exit successfully.*\(signal:", text):
+            tally.failed += 1
+        for test in FAILED.findall(text):
+            print(f"    failed: {test}")
+        show(name, failing_parts(text))
+
+
+def allowed(name):
+    """Whether tests/allowed-skips.txt lets this test be skipped on this machine."""
+    for line in (ROOT / "tests/allowed-skips.txt").read_text().splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        pattern, condition, _reason = (field.strip() for field in line.split(" | ", 2))
+        if fnmatch.fnmatchcase(name, pattern):
+            return subprocess.run(condition, shell=True, cwd=ROOT, capture_output=True).returncode == 0
+    return False
+
+
+def count_skips(tally):
+    if SKIPS.exists():
+        for line in SKIPS.read_text().splitlines():
+            name, _, reason = line.partition(": ")
+            if name not in tally.skipped:
+                tally.passed -= 1  # The test returned early, and its runner counted that.
+                tally.skipped[name] = reason
+    for name, reason in sorted(tally.skipped.items()):
+        if os.environ.get("CI") and not allowed(name):
+            tally.failed += 1
+            print(f"not allowed:     {name} may not be skipped here ({reason})")
+        else:
+            print(f"skipped:         {name} ({reason})")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--long", action="store_true", help="the long tests instead")
+    arguments = parser.parse_args()
+    shutil.rmtree(LOGS, ignore_errors=True)
+    LOGS.mkdir(parents=True)
+    tally = Tally()
+    if not arguments.long:
+        for step in CHECKS + ([DENY] if shutil.which("cargo-deny") else []):
+            check(tally, *step)
+    for step in LONG if arguments.long else TESTS:
+        cargo_test(tally, *step)
+    count_skips(tally)
+    print(tally.line(), flush=True)
+    return 1 if tally.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
