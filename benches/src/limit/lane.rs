@@ -1,4 +1,4 @@
-//! Writes in flight on one ring of the kernel: slots with a buffer each, submitted again as they complete.
+//! Writes in flight on one ring of the kernel: slots with a buffer each, used again and again.
 //! The only file of the benchmarks with `unsafe`: the kernel reads the buffers while they are in
 //! flight, so a slot's buffer is neither touched nor freed between submission and completion.
 

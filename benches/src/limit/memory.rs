@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::stats::Spread;
 use crate::values::random_bytes;
 
-/// Fits the first-level caches, source and destination together.
-const IN_CACHE_BYTES: usize = 16 << 10;
+/// Fits the second-level caches, source and destination together.
+const IN_CACHE_BYTES: usize = 256 << 10;
 /// Past every cache of the machines this was made on.
 const PAST_CACHE_BYTES: usize = 256 << 20;
 

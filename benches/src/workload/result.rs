@@ -82,13 +82,13 @@ pub struct WorkloadResult {
     pub ratio_p99: Option<Spread>,
     /// What has to be reached.
     pub floor: String,
-    /// Whether it was; in steady mode only.
+    /// Whether it was; of the engine in steady mode only.
     pub floor_reached: Option<bool>,
     /// Processor, memory, bytes.
     #[serde(flatten)]
     pub account: Account,
-    /// `log_bytes` over `prewritten_bytes`.
-    pub times_prewritten: f64,
+    /// `log_bytes` over `prewritten_bytes`, if anything was pre-written.
+    pub times_prewritten: Option<f64>,
     /// Whether ten times what was pre-written was reached.
     pub long_enough: bool,
 }
@@ -126,7 +126,10 @@ impl WorkloadResult {
                 (Spread::of(bytes), None)
             }
         };
-        let times_prewritten = account.log_bytes as f64 / account.prewritten_bytes.max(1) as f64;
+        let times_prewritten = (account.prewritten_bytes > 0)
+            .then(|| account.log_bytes as f64 / account.prewritten_bytes as f64);
+        // What does nothing has no floor to reach.
+        let judged = target != "null";
         let reached = match spec.floor {
             Floor::Latencies { p50, p99 } => {
                 ratio.median <= p50 && ratio_p99.is_some_and(|ratio| ratio.median <= p99)
@@ -150,10 +153,10 @@ impl WorkloadResult {
             ratio,
             ratio_p99,
             floor: floor_text(spec.floor),
-            floor_reached: (mode == Mode::Steady).then_some(reached),
+            floor_reached: (mode == Mode::Steady && judged).then_some(reached),
             account,
             times_prewritten,
-            long_enough: times_prewritten >= TIMES_PREWRITTEN,
+            long_enough: times_prewritten.is_none_or(|times| times >= TIMES_PREWRITTEN),
         }
     }
 }
@@ -225,7 +228,7 @@ pub fn table(results: &[WorkloadResult]) -> String {
             number(account.rss_peak_bytes as f64 / f64::from(1 << 20)),
             number(account.rss_before_bytes as f64 / f64::from(1 << 20)),
             number(account.log_bytes as f64 / 1e6),
-            format!("{}{short}", number(result.times_prewritten)),
+            format!("{}{short}", result.times_prewritten.map_or("–".to_owned(), number)),
             device.cell.clone(),
             spread(device.summary.mb_per_sec),
             spread(device.summary.p50_us),
