@@ -379,6 +379,7 @@ impl<'a> Run<'a> {
                 segment: OpenSegment { segment: Arc::clone(segment), file: open },
                 index: segment.cached_index().expect("sealed above"),
                 position: next.first(),
+                epoch: self.epoch,
                 streams: super::writer::stream_entries(&self.streams.0),
             });
         }

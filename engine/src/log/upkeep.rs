@@ -107,11 +107,11 @@ impl Log {
                     _ => return Ok(()),
                 }
             };
-            let Some(Rolled { segment, index, position, streams }) = rolled else { return Ok(()) };
+            let Some(Rolled { segment, index, position, epoch, streams }) = rolled else { return Ok(()) };
             checkpoints::store_index(&*self.disk, &segment.segment, &index)?;
             segment.segment.forget_index();
             upkeep.position = position;
-            upkeep.epoch = self.writer.lock().epoch;
+            upkeep.epoch = epoch;
             upkeep.streams = streams;
             self.store_checkpoint(upkeep, false)?;
             upkeep.look_for_dead = true;
