@@ -33,7 +33,9 @@ impl Log {
     /// Does what is due; called by the maintenance thread after each signal.
     pub(crate) fn maintain(&self) {
         let mut upkeep = self.upkeep.lock();
-        if matches!(self.stop_reason(), Some(Stop::Closed)) {
+        // A damaged log is evidence: a checkpoint beyond the damage would hide it from the next
+        // open, and nothing in it is known to be dead.
+        if matches!(self.stop_reason(), Some(Stop::Closed | Stop::Damaged(_))) {
             return;
         }
         self.prepare_next(&mut upkeep);
