@@ -379,6 +379,7 @@ impl<'a> Run<'a> {
                 segment: OpenSegment { segment: Arc::clone(segment), file: open },
                 index: segment.cached_index().expect("sealed above"),
                 position: next.first(),
+                epoch: self.epoch,
                 streams: super::writer::stream_entries(&self.streams.0),
             });
         }
@@ -416,9 +417,14 @@ impl<'a> Run<'a> {
 
     fn read_ring(&mut self) -> Result<Replay> {
         let path = format!("{}/ring", self.dir);
-        let fail = io_error(&**self.disk, "map", &path);
-        let Some(ring) = self.disk.open_ring(&path).map_err(fail)? else {
-            return Ok(Replay::default());
+        let ring = match self.disk.open_ring(&path) {
+            Ok(Some(ring)) => ring,
+            Ok(None) => return Ok(Replay::default()),
+            // Cut short by a power loss, or a stranger's: as good as missing.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                return Ok(Replay::default());
+            }
+            Err(error) => return Err(io_error(&**self.disk, "map", &path)(error)),
         };
         match ring_control::identify(&ring, self.checkpoint.log) {
             Identity::Ours => {}
@@ -434,6 +440,10 @@ impl<'a> Run<'a> {
         }
         let bounds = |position: u64| {
             let segment = self.segment_of(position).or_else(|| self.segment_of(position - 1))?;
+            if position < segment.first() {
+                // The end of the segment before is the base of this one.
+                return Some((position, segment.first()));
+            }
             Some((segment.end(), segment.end() + crate::limits::SEGMENT_HEADER_BYTES as u64))
         };
         Ok(replay(&ring, self.seed, self.epoch, self.end, &bounds))

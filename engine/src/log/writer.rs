@@ -104,6 +104,8 @@ pub(crate) struct Rolled {
     pub(crate) index: Arc<SegmentIndex>,
     /// First group of the next segment: recovery scans from there.
     pub(crate) position: u64,
+    /// Epoch of the newest group in the segment; that of the next one's groups may still be the same.
+    pub(crate) epoch: LeaderEpoch,
     pub(crate) streams: Vec<StreamEntry>,
 }
 
@@ -409,6 +411,7 @@ impl Writer {
             segment: self.segment.clone(),
             index,
             position: next.segment.first(),
+            epoch: self.epoch,
             streams: self.stream_entries(),
         });
     }
