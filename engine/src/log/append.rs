@@ -65,6 +65,13 @@ impl Log {
             if writer.closed.len() != before {
                 closed_at = writer.closed.back().map(|group| group.used_end);
             }
+            if granted.is_ok()
+                && what.kind == FrameKind::Trim
+                && let (Some(stream), Some(start)) =
+                    (writer.stream(what.stream), payload.first_chunk::<8>())
+            {
+                stream.trim_claimed = stream.trim_claimed.max(u64::from_le_bytes(*start));
+            }
             if let Ok(claim) = &granted
                 && what.records > 0
                 && let Some(stream) = writer.stream(what.stream)

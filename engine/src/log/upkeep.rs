@@ -172,7 +172,7 @@ impl Log {
         let mut writer = self.writer.lock();
         upkeep.streams.retain_mut(|entry| match writer.stream(entry.stream) {
             Some(state) => {
-                entry.log_start.0 = state.log_start;
+                entry.log_start.0 = entry.log_start.0.max(state.log_start);
                 entry.end.0 = entry.end.0.max(state.log_start);
                 true
             }

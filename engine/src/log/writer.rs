@@ -85,6 +85,9 @@ pub(crate) struct ClosedGroup {
 #[derive(Debug, Default)]
 pub(crate) struct StreamState {
     pub(crate) log_start: u64,
+    /// Log start of the newest trim claimed, durable or not. A checkpoint whose position lies above
+    /// that trim must have it: recovery reads no frame below.
+    pub(crate) trim_claimed: u64,
     /// Next offset to assign.
     pub(crate) end: u64,
     /// Runs within the current segment.
@@ -431,7 +434,7 @@ pub(crate) fn stream_entries(streams: &[Option<Box<StreamState>>]) -> Vec<Stream
     live.filter_map(|(id, state)| {
         state.as_deref().map(|state| StreamEntry {
             stream: StreamId(id as u32),
-            log_start: Offset(state.log_start),
+            log_start: Offset(state.log_start.max(state.trim_claimed)),
             end: Offset(state.end),
         })
     })
