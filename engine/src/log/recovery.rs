@@ -274,6 +274,8 @@ impl<'a> Run<'a> {
                     }
                     at = group.next(&segment);
                 }
+                // The exact end of a clean close that nothing came after.
+                Err(_) if self.report.clean && at >= start => break,
                 Err(bad) => match self.probe(&mut source, at)? {
                     Some(sense) => {
                         let from = bad.position - segment.base();
@@ -412,7 +414,18 @@ impl<'a> Run<'a> {
         for open in touched.values() {
             self.flush(open)?;
         }
+        if self.checkpoint.clean {
+            self.void_clean_end()?;
+        }
         self.bump()
+    }
+
+    /// Before anything is written beyond a clean end: a checkpoint that no longer calls it one, so
+    /// that damage there is looked into and never taken for the end.
+    fn void_clean_end(&mut self) -> Result<()> {
+        self.checkpoint.clean = false;
+        self.checkpoint.sequence += 1;
+        checkpoints::store(&**self.disk, &self.dir, &self.checkpoint)
     }
 
     fn read_ring(&mut self) -> Result<Replay> {

@@ -109,7 +109,9 @@ impl Log {
                     _ => return Ok(()),
                 }
             };
-            let Some(Rolled { segment, index, position, epoch, streams }) = rolled else { return Ok(()) };
+            let Some(Rolled { segment, index, position, epoch, streams }) = rolled else {
+                return Ok(());
+            };
             checkpoints::store_index(&*self.disk, &segment.segment, &index)?;
             segment.segment.forget_index();
             upkeep.position = position;
