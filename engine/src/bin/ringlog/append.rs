@@ -1,0 +1,288 @@
+//! `ringlog append`: each value of the input becomes a record.
+//!
+//! One thread takes the input and claims; the main thread waits for the acknowledgements in order
+//! and prints them. Between them at most [`UNACKNOWLEDGED_MAX`] records are in flight.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+
+use ringlog::{Ack, AppendFuture, AppendOptions, Partition, Record};
+
+use crate::args::{Append, FlushArg, Place};
+use crate::exit::{Exit, Failure};
+use crate::input::{InputError, VALUE_BYTES_MAX, Values};
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::session::Session;
+
+/// Most records in flight.
+const UNACKNOWLEDGED_MAX: usize = 4096;
+/// Most bytes in flight, unless it is one record.
+const UNACKNOWLEDGED_BYTES_MAX: usize = 32 << 20;
+const INPUT_BUFFER_BYTES: usize = 256 << 10;
+
+const _: () = assert!(UNACKNOWLEDGED_BYTES_MAX >= VALUE_BYTES_MAX);
+
+pub fn run(place: &Place, args: &Append, interrupt: &Interrupt) -> Result<(), Failure> {
+    let (input, name, len_bytes) = open_input(args)?;
+    place.with_engine(false, |session| {
+        let partition = session
+            .engine
+            .topic(&args.topic)
+            .and_then(|topic| topic.partition(args.partition))
+            .map_err(|error| session.failure(&error))?;
+        let mut options = AppendOptions::default();
+        if let Some(flush) = args.flush {
+            options = options.ack(match flush {
+                FlushArg::Sync => Ack::Durable,
+                FlushArg::Async => Ack::Written,
+            });
+        }
+        let gate = Arc::new(Gate::default());
+        let (sender, events) = mpsc::channel();
+        let stop = sender.clone();
+        interrupt.on_first(move || drop(stop.send(Event::Interrupted)));
+        let producer = Producer { partition, options, gate: Arc::clone(&gate), events: sender };
+        let end = if args.null { 0 } else { b'\n' };
+        // Not joined: it may sit in a read that never returns.
+        thread::Builder::new()
+            .name("input".to_owned())
+            .spawn(move || producer.run(Values::new(input, end)))
+            .map_err(|error| Failure::new(Exit::Failed, format_args!("input thread: {error}")))?;
+        let consumer = Consumer {
+            session,
+            args,
+            name,
+            gate: &gate,
+            events: &events,
+            output: Output::new(),
+            progress: Progress::new(len_bytes),
+            acknowledged: 0,
+            is_lost: false,
+        };
+        consumer.run()
+    })
+}
+
+type Input = Box<dyn BufRead + Send>;
+
+/// The input, its name, and its length where that is known.
+fn open_input(args: &Append) -> Result<(Input, String, Option<u64>), Failure> {
+    let Some(path) = &args.file else {
+        let input = BufReader::with_capacity(INPUT_BUFFER_BYTES, io::stdin());
+        return Ok((Box::new(input), "standard input".to_owned(), None));
+    };
+    let name = path.display().to_string();
+    let failed = |error| Failure::new(Exit::Failed, format_args!("{name}: {error}"));
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let input = BufReader::with_capacity(INPUT_BUFFER_BYTES, file);
+    Ok((Box::new(input), name.clone(), metadata.is_file().then(|| metadata.len())))
+}
+
+/// What the main thread hears of.
+enum Event {
+    /// A record is on its way; its length.
+    Submitted(AppendFuture, usize),
+    /// The input is over, or cannot go on.
+    End(Result<(), InputError>),
+    /// ^C.
+    Interrupted,
+    /// The input thread panicked.
+    Lost,
+}
+
+/// Takes the input.
+struct Producer {
+    partition: Partition,
+    options: AppendOptions,
+    gate: Arc<Gate>,
+    events: Sender<Event>,
+}
+
+impl Producer {
+    fn run(self, mut values: Values<Input>) {
+        let end = loop {
+            match values.next_value() {
+                Ok(Some(value)) => {
+                    if !self.gate.enter(value.len()) {
+                        return;
+                    }
+                    let record = [Record::new(value)];
+                    let future = self.partition.append_async_with(&record, self.options.clone());
+                    if self.events.send(Event::Submitted(future, value.len())).is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        // Nobody listens any more after an interruption.
+        let _ = self.events.send(Event::End(end));
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.events.send(Event::Lost);
+        }
+    }
+}
+
+/// Waits for the acknowledgements.
+struct Consumer<'a> {
+    session: &'a Session<'a>,
+    args: &'a Append,
+    name: String,
+    gate: &'a Gate,
+    events: &'a Receiver<Event>,
+    output: Output,
+    progress: Progress,
+    acknowledged: u64,
+    /// The input thread panicked; what it counted never comes.
+    is_lost: bool,
+}
+
+impl Consumer<'_> {
+    fn run(mut self) -> Result<(), Failure> {
+        let done = self.until_the_end().and_then(|()| self.output.flush());
+        // Whatever ended it, what has been submitted gets its chance to be written.
+        self.gate.close();
+        let drained = self.drain(false);
+        let count = self.acknowledged;
+        match done.and(drained) {
+            // Unlike a reader who has seen enough: part of the input was not taken.
+            Err(failure) if failure.exit == Exit::Done => Err(Failure::new(
+                Exit::Failed,
+                format_args!("standard output is closed; stopped after {count} records"),
+            )),
+            Err(failure) => Err(failure.after(format_args!("after {count} records"))),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn until_the_end(&mut self) -> Result<(), Failure> {
+        loop {
+            match self.next_event()? {
+                Event::Submitted(future, len) => self.acknowledge(future, len)?,
+                Event::End(Ok(())) => return Ok(()),
+                Event::End(Err(error)) => {
+                    self.drain(true)?;
+                    let what = format_args!("{}: {error}", self.name);
+                    return Err(Failure::new(Exit::Failed, what));
+                }
+                Event::Interrupted => {
+                    self.gate.close();
+                    self.drain(true)?;
+                    return Err(Failure::quiet(Exit::Interrupted));
+                }
+                Event::Lost => return Err(self.lost()),
+            }
+        }
+    }
+
+    fn next_event(&mut self) -> Result<Event, Failure> {
+        match self.events.try_recv() {
+            Ok(event) => Ok(event),
+            Err(TryRecvError::Empty) => {
+                self.output.flush()?;
+                self.events.recv().map_err(|_| self.lost())
+            }
+            Err(TryRecvError::Disconnected) => Err(self.lost()),
+        }
+    }
+
+    /// Waits for everything that passed the gate.
+    fn drain(&mut self, tell: bool) -> Result<(), Failure> {
+        while self.gate.in_flight() > 0 && !self.is_lost {
+            match self.events.recv().map_err(|_| self.lost())? {
+                Event::Submitted(future, len) if tell => self.acknowledge(future, len)?,
+                Event::Submitted(future, len) => {
+                    let _ = future.wait();
+                    self.gate.leave(len);
+                }
+                Event::End(_) | Event::Interrupted => {}
+                Event::Lost => return Err(self.lost()),
+            }
+        }
+        self.output.flush()
+    }
+
+    fn lost(&mut self) -> Failure {
+        self.is_lost = true;
+        Failure::new(Exit::Failed, "the input thread is gone")
+    }
+
+    fn acknowledge(&mut self, future: AppendFuture, len_bytes: usize) -> Result<(), Failure> {
+        let told = if future.is_done() { Ok(()) } else { self.output.flush() };
+        let appended = future.wait();
+        self.gate.leave(len_bytes);
+        told?;
+        let appended = appended.map_err(|error| self.session.failure(&error))?;
+        self.acknowledged += 1;
+        self.progress.advance(len_bytes as u64 + 1);
+        if self.args.print_acks {
+            self.output.line(format_args!("ACK {} {}", self.args.partition, appended.first))?;
+        }
+        Ok(())
+    }
+}
+
+/// Bounds what is in flight.
+#[derive(Default)]
+struct Gate {
+    state: Mutex<GateState>,
+    left: Condvar,
+}
+
+#[derive(Default)]
+struct GateState {
+    records: usize,
+    bytes: usize,
+    closed: bool,
+}
+
+impl Gate {
+    /// Waits until one more record of this length may be in flight; false once closed.
+    fn enter(&self, len_bytes: usize) -> bool {
+        let full = |state: &mut GateState| {
+            let full = state.records >= UNACKNOWLEDGED_MAX
+                || (state.records > 0 && state.bytes + len_bytes > UNACKNOWLEDGED_BYTES_MAX);
+            full && !state.closed
+        };
+        let state = self.left.wait_while(self.state(), full);
+        let mut state = state.expect("no holder panics");
+        if !state.closed {
+            state.records += 1;
+            state.bytes += len_bytes;
+        }
+        !state.closed
+    }
+
+    fn leave(&self, len_bytes: usize) {
+        let mut state = self.state();
+        state.records -= 1;
+        state.bytes -= len_bytes;
+        drop(state);
+        self.left.notify_one();
+    }
+
+    fn close(&self) {
+        self.state().closed = true;
+        self.left.notify_one();
+    }
+
+    fn in_flight(&self) -> usize {
+        self.state().records
+    }
+
+    fn state(&self) -> MutexGuard<'_, GateState> {
+        self.state.lock().expect("no holder panics")
+    }
+}
