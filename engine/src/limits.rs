@@ -28,6 +28,9 @@ pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// Most partitions of a topic.
 pub const TOPIC_PARTITIONS_MAX: u32 = 100_000;
 
+/// Most partitions a log has ever had; bounds what hostile bytes can make us allocate.
+pub const STREAMS_MAX: u32 = 1 << 20;
+
 /// Smallest segment: header, one aligned group, and room for the closing one.
 pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 /// Largest segment; offsets within one fit in 32 bits.

@@ -3,6 +3,7 @@
 //!
 //! Paths are relative to the data directory, `/`-separated.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::buf::RingMap;
+use crate::driver::os::LockFile;
 use crate::error::{Error, Result};
 
 /// A shared open file.
@@ -54,7 +56,7 @@ pub trait DiskFile: Send + Sync + Debug {
     fn len_bytes(&self) -> io::Result<u64>;
     /// Number of hard links.
     fn link_count(&self) -> io::Result<u64>;
-    /// The descriptors for a kernel driver; `None` in the simulator.
+    /// The descriptors for a kernel driver; `None` in the simulator and for a file opened to read.
     fn descriptors(&self) -> Option<Descriptors<'_>>;
     /// For the simulator's driver: which of its files this is.
     fn sim_id(&self) -> Option<u64> {
@@ -106,7 +108,8 @@ pub trait Disk: Send + Sync + Debug {
     /// Makes a ring file: control page and `len` bytes, written so that its blocks are allocated,
     /// renamed in place, mapped, populated. Not synced.
     fn create_ring(&self, path: &str, len: usize) -> io::Result<RingMap>;
-    /// Maps an existing ring file; `None` if there is none. Its length comes from the file.
+    /// Maps and populates an existing ring file; `None` if there is none. Its length comes from the
+    /// file.
     fn open_ring(&self, path: &str) -> io::Result<Option<RingMap>>;
     /// Takes the writer's lock, waiting up to `wait`.
     fn lock(&self, wait: Duration) -> Result<LockGuard>;
@@ -117,7 +120,9 @@ pub trait Disk: Send + Sync + Debug {
 #[derive(Clone, Debug)]
 pub struct LockGuard {
     /// The locked file; `None` in the simulator.
-    pub(crate) file: Option<Arc<std::fs::File>>,
+    pub(crate) file: Option<Arc<LockFile>>,
+    /// What else releases the lock when it is dropped: the simulator's hold on its disk.
+    pub(crate) token: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// The path of `name` below the data directory, for messages.
@@ -132,4 +137,32 @@ pub fn io_error<'a>(
     name: &'a str,
 ) -> impl FnOnce(io::Error) -> Error + 'a {
     move |source| Error::io(action, full_path(disk, name), source)
+}
+
+/// A file type without values, so that a `Weak<dyn DiskFile>` can start out empty.
+#[derive(Debug)]
+pub enum NoFile {}
+
+impl DiskFile for NoFile {
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        match *self {}
+    }
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        match *self {}
+    }
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        match *self {}
+    }
+    fn sync(&self) -> io::Result<()> {
+        match *self {}
+    }
+    fn len_bytes(&self) -> io::Result<u64> {
+        match *self {}
+    }
+    fn link_count(&self) -> io::Result<u64> {
+        match *self {}
+    }
+    fn descriptors(&self) -> Option<Descriptors<'_>> {
+        match *self {}
+    }
 }

@@ -1,1 +1,262 @@
-//! To come.
+//! A data directory on a Linux filesystem. Owns the directory's descriptor, from which everything
+//! is opened step by step, so that neither a rename of the directory nor a symbolic link inside it
+//! leads anywhere else. Must never touch a file before it is asked to, and must never raise
+//! SIGXFSZ: the host process would die of it.
+
+mod facts;
+mod file;
+mod lock;
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, CWD, Dir, FallocateFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::buf::RingMap;
+use crate::driver::disk::{DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode};
+use crate::error::{Error, Result};
+use crate::limits::{RING_BYTES_MAX, RING_BYTES_MIN, RING_CONTROL_BYTES};
+
+use file::OsFile;
+pub(crate) use file::check_file_size_limit;
+pub use lock::LockFile;
+
+const DIR_MODE: Mode = Mode::RWXU;
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+/// The ring under construction.
+const NEW_SUFFIX: &str = ".new";
+
+/// An open data directory.
+#[derive(Debug)]
+pub struct OsDisk {
+    root: PathBuf,
+    dir: OwnedFd,
+    // Found out when first asked for: a reader never asks, and must create nothing, not even the
+    // nameless file that the trial of O_DIRECT takes.
+    facts: OnceLock<DiskFacts>,
+}
+
+impl OsDisk {
+    /// Opens the directory at `path`; with `create` makes it, mode 0700, and its parents. The path
+    /// itself may lead through symbolic links; nothing below it may.
+    pub fn open(path: &Path, create: bool) -> Result<Self> {
+        let failed = |source| Error::io("open data directory", path, source);
+        let root = std::path::absolute(path).map_err(failed)?;
+        if create {
+            make_directories(&root).map_err(failed)?;
+        }
+        let dir = match rustix::fs::openat(CWD, &root, directory_flags(), Mode::empty()) {
+            Ok(dir) => dir,
+            Err(Errno::NOTDIR) => {
+                let reason = "not a directory".to_owned();
+                return Err(Error::NotADataDirectory { path: root, reason });
+            }
+            Err(errno) => return Err(failed(errno.into())),
+        };
+        Ok(Self { root, dir, facts: OnceLock::new() })
+    }
+
+    /// Opens a directory below the root, one component at a time.
+    fn directory(&self, dir: &str) -> io::Result<OwnedFd> {
+        let flags = directory_flags() | OFlags::NOFOLLOW;
+        let mut fd = rustix::fs::openat(&self.dir, c".", flags, Mode::empty())?;
+        for part in dir.split('/').filter(|part| !part.is_empty()) {
+            fd = rustix::fs::openat(&fd, checked_name(part)?, flags, Mode::empty())?;
+        }
+        Ok(fd)
+    }
+
+    /// The directory of `path`, open, and the name in it.
+    fn locate<'p>(&self, path: &'p str) -> io::Result<(OwnedFd, &'p str)> {
+        let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+        Ok((self.directory(dir)?, checked_name(name)?))
+    }
+
+    fn open_file(&self, path: &str, mode: OpenMode) -> io::Result<OsFile> {
+        let (dir, name) = self.locate(path)?;
+        let direct = mode != OpenMode::Read && self.facts().direct_io;
+        OsFile::open(&dir, name, mode, direct)
+    }
+
+    fn make_ring(&self, temporary: &str, len: usize) -> io::Result<RingMap> {
+        let (dir, name) = self.locate(temporary)?;
+        let file = OsFile::open(&dir, name, OpenMode::Create, false)?;
+        let total = (RING_CONTROL_BYTES + len) as u64;
+        file.allocate(total)?;
+        // Written, not only reserved: the first store to an unwritten extent would have to convert
+        // it, and a conversion can fail, which in a mapping is a signal.
+        file.write_zeros(0, total)?;
+        map_ring(&file, len)
+    }
+}
+
+fn directory_flags() -> OFlags {
+    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC
+}
+
+/// Only plain names: `..` would leave the data directory.
+fn checked_name(name: &str) -> io::Result<&str> {
+    if name.is_empty() || name == "." || name == ".." {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file name"));
+    }
+    Ok(name)
+}
+
+/// Like `mkdir -p`, and makes each new entry durable: a log acknowledged inside a directory that a
+/// power loss takes away is not durable.
+fn make_directories(path: &Path) -> io::Result<()> {
+    match rustix::fs::mkdirat(CWD, path, DIR_MODE) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => return Ok(()),
+        // A parent that is there but may not be written is no obstacle when the directory exists.
+        Err(Errno::ROFS | Errno::ACCESS) if path.is_dir() => return Ok(()),
+        Err(Errno::NOENT) => {
+            let parent = path.parent().ok_or(Errno::NOENT)?;
+            make_directories(parent)?;
+            match rustix::fs::mkdirat(CWD, path, DIR_MODE) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Err(errno) => return Err(errno.into()),
+    }
+    let parent = path.parent().unwrap_or(path);
+    let parent = rustix::fs::openat(CWD, parent, directory_flags(), Mode::empty())?;
+    sync_directory(&parent)
+}
+
+fn sync_directory(dir: impl AsFd) -> io::Result<()> {
+    match rustix::fs::fsync(dir) {
+        // Filesystems that cannot sync a directory say so with EINVAL; those that keep it durable
+        // anyway are the local ones, the others are reported as volatile.
+        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn map_ring(file: &OsFile, len: usize) -> io::Result<RingMap> {
+    let map = RingMap::map(file.buffered(), len)?;
+    match map.populate(0, len) {
+        // Kernels before 5.14 know no MADV_POPULATE_WRITE; the blocks are there all the same.
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(map),
+        Err(error) => Err(error),
+        Ok(()) => Ok(map),
+    }
+}
+
+impl Disk for OsDisk {
+    fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn facts(&self) -> &DiskFacts {
+        self.facts.get_or_init(|| facts::find_out(self.dir.as_fd()))
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<DirEntry>> {
+        let fd = self.directory(dir)?;
+        let mut entries = Vec::new();
+        for entry in Dir::read_from(&fd)? {
+            let entry = entry?;
+            let name: CString = entry.file_name().to_owned();
+            if matches!(name.as_bytes(), b"." | b"..") {
+                continue;
+            }
+            let stat = match rustix::fs::statat(&fd, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                // Removed between the two calls, by retention or by a stranger.
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+            let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            let len_bytes = if is_dir { 0 } else { stat.st_size as u64 };
+            let name = name.to_string_lossy().into_owned();
+            entries.push(DirEntry { name, len_bytes, is_dir });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn create_dir(&self, dir: &str) -> io::Result<()> {
+        let (parent, name) = self.locate(dir)?;
+        match rustix::fs::mkdirat(parent, name, DIR_MODE) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn open(&self, path: &str, mode: OpenMode) -> io::Result<FileRef> {
+        Ok(Arc::new(self.open_file(path, mode)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from_dir, from_name) = self.locate(from)?;
+        let (to_dir, to_name) = self.locate(to)?;
+        Ok(rustix::fs::renameat(from_dir, from_name, to_dir, to_name)?)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        let (dir, name) = self.locate(path)?;
+        Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?)
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        sync_directory(self.directory(dir)?)
+    }
+
+    fn create_ring(&self, path: &str, len: usize) -> io::Result<RingMap> {
+        let temporary = format!("{path}{NEW_SUFFIX}");
+        match self.remove(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // Mapped and populated under the temporary name: whatever fails, the ring in place is
+        // untouched.
+        let made = self
+            .make_ring(&temporary, len)
+            .and_then(|map| self.rename(&temporary, path).map(|()| map));
+        if made.is_err() {
+            // The first error is the one to report.
+            let _ = self.remove(&temporary);
+        }
+        made
+    }
+
+    fn open_ring(&self, path: &str) -> io::Result<Option<RingMap>> {
+        let file = match self.locate(path) {
+            Ok((dir, name)) => match OsFile::open(&dir, name, OpenMode::Write, false) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                file => file?,
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let total = file.len_bytes()?;
+        let len = total.saturating_sub(RING_CONTROL_BYTES as u64);
+        let valid =
+            len.is_power_of_two() && (RING_BYTES_MIN as u64..=RING_BYTES_MAX as u64).contains(&len);
+        if !valid {
+            let reason = format!("a ring file cannot be {total} bytes long");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        // A copy may have holes, and a store into a hole on a full disk is SIGBUS. Filling them
+        // changes no byte.
+        if rustix::fs::fstat(file.buffered())?.st_blocks as u64 * 512 < total {
+            check_file_size_limit(total)?;
+            rustix::fs::fallocate(file.buffered(), FallocateFlags::empty(), 0, total)?;
+        }
+        map_ring(&file, len as usize).map(Some)
+    }
+
+    fn lock(&self, wait: Duration) -> Result<LockGuard> {
+        lock::acquire(&self.dir, &self.root, wait)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@ use super::Seed;
 use crate::ids::{LeaderEpoch, Position, StreamId};
 use crate::limits::{
     BATCH_UNCOVERED_BYTES, FRAME_ALIGN, FRAME_HEADER_BYTES, FRAME_MIN_BYTES, PAYLOAD_BYTES_MAX,
+    STREAMS_MAX,
 };
 
 /// First bytes of a frame.
@@ -139,6 +140,9 @@ impl FrameHeader {
         if crc32c::crc32c_append(header, covered) != raw.checksum.get() {
             return Err(FrameError::Checksum);
         }
+        if raw.stream.get() >= STREAMS_MAX {
+            return Err(FrameError::Field("stream"));
+        }
         if raw.flags > 1 || raw.zero != [0; 2] {
             return Err(FrameError::Field("flags"));
         }
@@ -179,4 +183,105 @@ pub enum FrameError {
     /// A field is out of range.
     #[error("{0} out of range")]
     Field(&'static str),
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::golden::{self, seed};
+    use crate::format::record_batch;
+
+    fn header(kind: FrameKind, payload_len: usize) -> FrameHeader {
+        FrameHeader {
+            position: Position(0x1040),
+            payload_len: payload_len as u32,
+            epoch: LeaderEpoch(3),
+            stream: StreamId(5),
+            kind,
+            continues: kind == FrameKind::Metadata,
+        }
+    }
+
+    fn frame(kind: FrameKind, payload: &[u8]) -> Vec<u8> {
+        let header = header(kind, payload.len());
+        let covered = &payload[..kind.covered(payload.len())];
+        [&header.encode(seed(), covered)[..], payload].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<FrameHeader, FrameError> {
+        FrameHeader::decode(seed(), Position(0x1040), bytes)
+    }
+
+    #[test]
+    fn the_bytes_are_golden_and_come_back() {
+        let batch: Vec<u8> = (0..100).collect();
+        for (name, kind, payload) in [
+            ("frame_batch", FrameKind::Batch, &batch[..]),
+            ("frame_metadata", FrameKind::Metadata, b"{}"),
+            ("frame_trim", FrameKind::Trim, &[42, 0, 0, 0, 0, 0, 0, 0]),
+        ] {
+            let bytes = frame(kind, payload);
+            golden::check(name, &bytes);
+            assert_eq!(decode(&bytes), Ok(header(kind, payload.len())));
+        }
+    }
+
+    #[test]
+    fn every_truncation_and_flipped_bit_of_the_covered_part_is_refused() {
+        let payload: Vec<u8> = (0..100).collect();
+        for kind in [FrameKind::Batch, FrameKind::Metadata, FrameKind::Trim] {
+            let bytes = frame(kind, &payload);
+            let covered = FRAME_HEADER_BYTES + kind.covered(payload.len());
+            for len in 0..covered {
+                assert!(decode(&bytes[..len]).is_err(), "{kind:?} cut to {len} bytes");
+            }
+            golden::assert_every_flip(&bytes[..covered], |bytes| decode(bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_framed_batch_is_caught_by_the_frame_or_by_the_batch() {
+        let mut batch = Vec::new();
+        let records = [record_batch::Record::new(b"value").key(b"key")];
+        record_batch::encode(&records, 1, &mut batch).unwrap();
+        let bytes = frame(FrameKind::Batch, &batch);
+        let refused = |bytes: &[u8]| {
+            decode(bytes).is_err() || !record_batch::verify_crc(&bytes[FRAME_HEADER_BYTES..])
+        };
+        assert!(!refused(&bytes));
+        golden::assert_every_flip(&bytes, refused);
+    }
+
+    #[test]
+    fn a_frame_of_another_log_or_position_is_refused() {
+        let bytes = frame(FrameKind::Trim, &[0; 8]);
+        let other = Seed::of(uuid::Uuid::from_u128(1));
+        let decoded = FrameHeader::decode(other, Position(0x1040), &bytes);
+        assert_eq!(decoded, Err(FrameError::Checksum));
+        let decoded = FrameHeader::decode(seed(), Position(0x2040), &bytes);
+        assert_eq!(decoded, Err(FrameError::Position { found: 0x1040 }));
+    }
+
+    #[test]
+    fn a_frame_has_a_slot_of_its_own_and_stays_aligned() {
+        for payload_len in 0..1000 {
+            let len = frame_len(payload_len);
+            assert!(len >= FRAME_MIN_BYTES && len.is_multiple_of(FRAME_ALIGN));
+            assert!(len >= FRAME_HEADER_BYTES + payload_len);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            prop_assert!(decode(&bytes).is_err());
+            let mut ours = [&MAGIC[..], &[0; 4], &0x1040_u64.to_le_bytes(), &bytes].concat();
+            if ours.len() >= FRAME_HEADER_BYTES {
+                ours[28] = 1 + ours[28] % 3;
+            }
+            prop_assert!(decode(&ours).is_err());
+        }
+    }
 }

@@ -92,3 +92,86 @@ impl GroupHeader {
         (self.used_len as usize).next_multiple_of(GROUP_ALIGN) as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::golden::{self, seed};
+
+    fn sample() -> GroupHeader {
+        GroupHeader {
+            position: Position(0x3000),
+            used_len: 4097,
+            epoch: LeaderEpoch(2),
+            durable_upto: Position(0x2000),
+            last: true,
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<GroupHeader> {
+        GroupHeader::decode(seed(), Position(0x3000), bytes)
+    }
+
+    /// A header with `bytes` at `at` and the checksum made right again.
+    fn patched(at: usize, bytes: &[u8]) -> Vec<u8> {
+        let mut all = sample().encode(seed()).to_vec();
+        all[at..at + bytes.len()].copy_from_slice(bytes);
+        let checksum = seed().checksum(&all[COVERED_FROM..]);
+        all[4..8].copy_from_slice(&checksum.to_le_bytes());
+        all
+    }
+
+    #[test]
+    fn the_bytes_are_golden_and_come_back() {
+        let bytes = sample().encode(seed());
+        golden::check("group", &bytes);
+        assert_eq!(decode(&bytes), Some(sample()));
+        assert_eq!(sample().group_len(), 8192);
+        let open = GroupHeader { used_len: 0, last: false, ..sample() };
+        assert_eq!(decode(&open.encode(seed())), Some(open));
+    }
+
+    #[test]
+    fn every_truncation_and_flipped_bit_is_refused() {
+        let bytes = sample().encode(seed());
+        for len in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..len]), None, "cut to {len} bytes");
+        }
+        golden::assert_every_flip(&bytes, |bytes| decode(bytes).is_none());
+    }
+
+    #[test]
+    fn a_group_of_another_log_or_position_is_refused() {
+        let bytes = sample().encode(seed());
+        let other = Seed::of(uuid::Uuid::from_u128(1));
+        assert_eq!(GroupHeader::decode(other, Position(0x3000), &bytes), None);
+        assert_eq!(GroupHeader::decode(seed(), Position(0x4000), &bytes), None);
+    }
+
+    #[test]
+    fn fields_that_lie_are_refused_even_when_checksummed() {
+        assert_eq!(decode(&patched(0, b"")), Some(sample()));
+        assert_eq!(decode(&patched(16, &63_u32.to_le_bytes())), None);
+        assert_eq!(decode(&patched(32, &[2])), None);
+        assert_eq!(decode(&patched(63, &[1])), None);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            prop_assert_eq!(decode(&bytes), None);
+        }
+
+        #[test]
+        fn hostile_checksummed_bytes_never_panic(
+            at in 8_usize..64,
+            byte in any::<u8>(),
+        ) {
+            if let Some(header) = decode(&patched(at, &[byte])) {
+                prop_assert!(header.group_len() >= u64::from(header.used_len));
+            }
+        }
+    }
+}

@@ -7,6 +7,8 @@
 pub mod checkpoint;
 pub mod engine_meta;
 pub mod frame;
+#[cfg(test)]
+mod golden;
 pub mod group;
 pub mod index;
 pub mod record;

@@ -148,7 +148,8 @@ pub struct RecordView<'a> {
     timestamp_ms: i64,
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
-    headers: Headers<'a>,
+    headers: &'a [u8],
+    header_count: usize,
 }
 
 impl<'a> RecordView<'a> {
@@ -174,7 +175,7 @@ impl<'a> RecordView<'a> {
 
     /// The headers, in the order they were given: name and value.
     pub fn headers(&self) -> Headers<'a> {
-        self.headers
+        Headers { bytes: self.headers, left: self.header_count }
     }
 
     /// Reads the record that starts `input` and moves past it. Its headers are proven, too.
@@ -189,9 +190,9 @@ impl<'a> RecordView<'a> {
         }
         let key = read_nullable(&mut body)?;
         let value = read_nullable(&mut body)?;
-        let left = read_length(&mut body)?;
-        let headers = Headers { bytes: body, left };
-        for _ in 0..left {
+        let header_count = read_length(&mut body)?;
+        let headers = body;
+        for _ in 0..header_count {
             read_header(&mut body)?;
         }
         if !body.is_empty() {
@@ -205,6 +206,7 @@ impl<'a> RecordView<'a> {
             key,
             value,
             headers,
+            header_count,
         })
     }
 }
@@ -220,7 +222,7 @@ pub(super) struct Base {
 }
 
 /// The headers of one record, in order: name and value.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Headers<'a> {
     bytes: &'a [u8],
     left: usize,

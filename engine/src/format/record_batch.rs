@@ -7,7 +7,7 @@
 //! | 12 | 4 | partition leader epoch |
 //! | 16 | 1 | magic, 2 |
 //! | 17 | 4 | CRC32C over bytes 21 to the end |
-//! | 21 | 2 | attributes: bits 0..3 compression (0 none), bit 3 timestamps are the append's, bit 4 transactional, bit 5 control, bit 6 delete horizon |
+//! | 21 | 2 | attributes |
 //! | 23 | 4 | offset of the last record minus the base offset |
 //! | 27 | 8 | base timestamp: the first record's |
 //! | 35 | 8 | maximum timestamp |
@@ -15,10 +15,20 @@
 //! | 51 | 2 | producer epoch, -1: none |
 //! | 53 | 4 | sequence number of the first record, -1: none |
 //! | 57 | 4 | number of records |
-//! | 61 | | the records, see [`record`](super::record) |
+//! | 61 | | the records, one after the other |
 //!
-//! Integers are big-endian here. The engine writes plain batches; it takes ready-made ones that
-//! [`check`] accepts.
+//! The attributes:
+//!
+//! | bit | meaning |
+//! |---|---|
+//! | 0, 1, 2 | compression: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd |
+//! | 3 | every record's timestamp is the maximum timestamp, the append's |
+//! | 4 | part of a transaction |
+//! | 5 | control batch |
+//! | 6 | the base timestamp is a delete horizon |
+//!
+//! Integers are big-endian here; [`record`](super::record) has the records. The engine writes plain
+//! batches; it takes ready-made ones that [`check`] accepts.
 
 use zerocopy::big_endian::{I16, I32, I64, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -74,13 +84,13 @@ pub enum BatchError {
     /// A batch has at least one record.
     #[error("no records")]
     Empty,
-    /// More records than [`BATCH_RECORDS_MAX`].
+    /// More records than `limits::BATCH_RECORDS_MAX`.
     #[error("{found} records are over the limit of {BATCH_RECORDS_MAX}")]
     TooMany {
         /// Their number.
         found: usize,
     },
-    /// More bytes than [`PAYLOAD_BYTES_MAX`].
+    /// More bytes than `limits::PAYLOAD_BYTES_MAX`.
     #[error("at least {found} bytes are over the limit of {PAYLOAD_BYTES_MAX}")]
     TooLarge {
         /// Bytes counted when the limit was passed.

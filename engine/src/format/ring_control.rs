@@ -81,3 +81,54 @@ pub fn identify(ring: &RingMap, log: Uuid) -> Identity {
         Identity::Foreign
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::golden;
+    use crate::limits::{RING_BYTES_MIN, RING_CONTROL_BYTES};
+
+    const LOG: Uuid = Uuid::from_u128(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
+
+    fn sample() -> RingMap {
+        let ring = RingMap::private(RING_BYTES_MIN).unwrap();
+        initialise(&ring, LOG);
+        ring
+    }
+
+    #[test]
+    fn the_bytes_are_golden_and_identify_the_log() {
+        let ring = sample();
+        for (word, value) in [(EPOCH, 5), (COMMITTED, 0x3040), (DURABLE, 0x2000), (LO, 0x1000)] {
+            ring.control(word).store(value, Ordering::Relaxed);
+        }
+        let words = 0..RING_CONTROL_BYTES / size_of::<u64>();
+        let words = words.map(|word| ring.control(word).load(Ordering::Relaxed));
+        let bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+        golden::check("ring_control", &bytes);
+        assert_eq!(identify(&ring, LOG), Identity::Ours);
+        assert_eq!(identify(&ring, Uuid::from_u128(1)), Identity::Foreign);
+    }
+
+    #[test]
+    fn every_flipped_bit_of_the_identity_is_refused() {
+        let ring = sample();
+        for bit in 0..7 * u64::BITS as usize {
+            let word = ring.control(bit / 64);
+            word.fetch_xor(1 << (bit % 64), Ordering::Relaxed);
+            assert_eq!(identify(&ring, LOG), Identity::Foreign, "bit {bit}");
+            word.fetch_xor(1 << (bit % 64), Ordering::Relaxed);
+        }
+        assert_eq!(identify(&ring, LOG), Identity::Ours);
+    }
+
+    #[test]
+    fn another_version_is_told_from_a_foreign_ring() {
+        let ring = sample();
+        ring.control(1).store(7, Ordering::Relaxed);
+        assert_eq!(identify(&ring, LOG), Identity::Foreign);
+        let words = std::array::from_fn(|i| ring.control(i).load(Ordering::Relaxed));
+        ring.control(5).store(checksum(&words), Ordering::Relaxed);
+        assert_eq!(identify(&ring, LOG), Identity::Version(7));
+    }
+}

@@ -116,3 +116,63 @@ impl SegmentHeader {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::golden;
+
+    fn sample() -> SegmentHeader {
+        SegmentHeader {
+            log: Uuid::from_u128(0x5eed),
+            base: Position(1 << 20),
+            len_bytes: 128 << 20,
+            in_flight_limit_bytes: 512 << 10,
+        }
+    }
+
+    /// A header with `bytes` at `at` and the checksum made right again.
+    fn patched(at: usize, bytes: &[u8]) -> Vec<u8> {
+        let mut all = sample().encode();
+        all[at..at + bytes.len()].copy_from_slice(bytes);
+        let checksum = crc32c::crc32c(&all[COVERED_FROM..]);
+        all[8..12].copy_from_slice(&checksum.to_le_bytes());
+        all
+    }
+
+    #[test]
+    fn the_bytes_are_golden_and_come_back() {
+        let bytes = sample().encode();
+        golden::check("segment_header", &bytes);
+        assert_eq!(SegmentHeader::decode(&bytes), Ok(sample()));
+    }
+
+    #[test]
+    fn every_truncation_and_flipped_bit_is_refused() {
+        let bytes = sample().encode();
+        for len in 0..bytes.len() {
+            assert!(SegmentHeader::decode(&bytes[..len]).is_err(), "cut to {len} bytes");
+        }
+        golden::assert_every_flip(&bytes, |bytes| SegmentHeader::decode(bytes).is_err());
+    }
+
+    #[test]
+    fn fields_that_lie_are_refused_even_when_checksummed() {
+        let refused = |at, bytes: &[u8]| SegmentHeader::decode(&patched(at, bytes)).unwrap_err();
+        assert_eq!(refused(12, &7_u32.to_le_bytes()), SegmentHeaderError::Version(7));
+        assert_eq!(refused(32, &[1]), SegmentHeaderError::Field);
+        assert_eq!(refused(32, &(u64::MAX << 12).to_le_bytes()), SegmentHeaderError::Field);
+        assert_eq!(refused(40, &[0xff; 8]), SegmentHeaderError::Field);
+        assert_eq!(refused(56, &[2]), SegmentHeaderError::Field);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            prop_assert!(SegmentHeader::decode(&bytes).is_err());
+            let _ = SegmentHeader::decode(&patched(12, &bytes));
+        }
+    }
+}

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::format::golden;
 
 fn encoded(records: &[Record<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -18,10 +19,6 @@ fn patched(batch: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
     batch
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn sample() -> Vec<u8> {
     encoded(&[
         Record::new(b"value").key(b"key").header("h", Some(b"1")).header("h", None),
@@ -31,26 +28,8 @@ fn sample() -> Vec<u8> {
 }
 
 #[test]
-fn a_batch_has_these_bytes() {
-    let golden = concat!(
-        "0000000000000000",
-        "00000057",
-        "00000000",
-        "02",
-        "cf8faf6c",
-        "0000",
-        "00000002",
-        "00000000000003e8",
-        "00000000000007d0",
-        "ffffffffffffffff",
-        "ffff",
-        "ffffffff",
-        "00000003",
-        "2a000000066b65790a76616c75650402680231026801",
-        "0e00d90f02010100",
-        "0e00d00f04000000",
-    );
-    assert_eq!(hex(&sample()), golden);
+fn the_bytes_are_golden() {
+    golden::check("record_batch", &sample());
 }
 
 #[test]

@@ -1,0 +1,182 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Measures Ringlog beside the device it runs on.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version, about, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Options of all commands.
+    #[command(flatten)]
+    pub options: Options,
+    /// What to measure.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  bench limit --quick
+  bench durable --only d2a --mode steady --json results.jsonl
+  bench all --dir /mnt/data --json results.jsonl";
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Device and memory without an engine
+    Limit,
+    /// Appends acknowledged when durable: D1, D2 (a, b), D3
+    Durable(WorkloadArgs),
+    /// Appends acknowledged when written: A1 with 100 B and 1 KiB
+    Written(WorkloadArgs),
+    /// Opening a cleanly closed log in a fresh process with a cold cache
+    #[cfg(feature = "engine")]
+    Open(OpenArgs),
+    /// All of these
+    All(WorkloadArgs),
+    /// Opens a directory once and prints what it took, for `open`
+    #[cfg(feature = "engine")]
+    #[command(hide = true)]
+    OpenOnce {
+        /// The data directory.
+        dir: PathBuf,
+    },
+}
+
+/// Options of all commands.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// Directory on the filesystem to measure; a scratch directory is made in it and removed
+    #[arg(long, global = true, value_name = "DIR", default_value = "target/bench-data")]
+    pub dir: PathBuf,
+    /// Add the results to FILE as JSON lines
+    #[arg(long, global = true, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// A look in seconds: two short repeats, and ten times what was pre-written is not reached
+    #[arg(long, global = true)]
+    pub quick: bool,
+    /// Repeats of each figure [default: 5, quick 2]
+    #[arg(long, global = true, value_name = "N")]
+    pub repeats: Option<usize>,
+    /// Seconds of each repeat of a device cell [default: 0.5, quick 0.2]
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub cell_secs: Option<f64>,
+    /// Seed of values and content [default: a fresh one, printed]
+    #[arg(long, global = true)]
+    pub seed: Option<u64>,
+}
+
+impl Options {
+    /// Repeats of each figure.
+    pub fn repeats(&self) -> usize {
+        self.repeats.unwrap_or(if self.quick { 2 } else { 5 }).max(1)
+    }
+
+    /// Time of each repeat of a device cell.
+    pub fn cell_time(&self) -> Duration {
+        seconds(self.cell_secs.unwrap_or(if self.quick { 0.2 } else { 0.5 }))
+    }
+
+    /// Size of each of the device's pre-written files.
+    pub fn device_bytes(&self) -> u64 {
+        if self.quick { 64 << 20 } else { 256 << 20 }
+    }
+}
+
+/// Seconds from the command line as a duration; a quarter of a year where they are no time.
+pub fn seconds(seconds: f64) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(90 * 24 * 3600);
+    Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST).min(LONGEST)
+}
+
+/// Options of the workloads.
+#[derive(Clone, Debug, Args)]
+pub struct WorkloadArgs {
+    /// Only the workloads of these names (d1, d2a, d2b, d3, a1-100, a1-1k)
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Whether the log grows or its segments are recycled
+    #[arg(long, value_enum, default_value_t = ModeChoice::Both)]
+    pub mode: ModeChoice,
+    /// What is measured
+    #[arg(long, value_enum, default_value_t = TargetChoice::default())]
+    pub target: TargetChoice,
+    /// Seconds of each repeat [default: 2, quick 0.4]
+    #[arg(long, value_name = "SECONDS")]
+    pub secs: Option<f64>,
+    /// Longest time for one workload in one mode; ends the repeats that reaching ten times what
+    /// was pre-written adds
+    #[arg(long, value_name = "SECONDS", default_value_t = 180.0)]
+    pub max_secs: f64,
+    /// Gigabytes (10^9) of log at which a growing workload ends
+    #[arg(long, value_name = "GB", default_value_t = 24.0)]
+    pub max_growth_gb: f64,
+    /// Size of a segment [default: the workload's own, or the engine's]
+    #[arg(long, value_name = "BYTES")]
+    pub segment_bytes: Option<u64>,
+    /// Size of the ring [default: the engine's]
+    #[arg(long, value_name = "BYTES")]
+    pub ring_bytes: Option<usize>,
+    /// Most groups in flight [default: the engine's]
+    #[arg(long, value_name = "N")]
+    pub groups_in_flight: Option<usize>,
+    /// How the engine does its I/O
+    #[arg(long, value_enum, default_value_t = Backend::Auto)]
+    pub backend: Backend,
+}
+
+impl WorkloadArgs {
+    /// Time of each repeat.
+    pub fn time(&self, options: &Options) -> Duration {
+        seconds(self.secs.unwrap_or(if options.quick { 0.4 } else { 2.0 }))
+    }
+}
+
+/// Which modes to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModeChoice {
+    /// Nothing is trimmed
+    Growth,
+    /// The log is trimmed behind its tail, and its segments are used again
+    Steady,
+    /// One, then the other
+    Both,
+}
+
+/// How the engine does its I/O.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// The best there is
+    Auto,
+    /// By `io_uring`
+    #[value(name = "io_uring")]
+    Uring,
+    /// By plain system calls
+    Plain,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TargetChoice {
+    /// The engine
+    #[cfg(feature = "engine")]
+    #[default]
+    Ringlog,
+    /// Nothing: what the harness itself costs
+    #[cfg_attr(not(feature = "engine"), default)]
+    Null,
+}
+
+/// Options of `open`.
+#[cfg(feature = "engine")]
+#[derive(Clone, Copy, Debug, Args)]
+pub struct OpenArgs {
+    /// Also a log of 20 GB
+    #[arg(long)]
+    pub large: bool,
+    /// Also drop the caches of the whole machine (as root), names and inodes included
+    #[arg(long)]
+    pub drop_caches: bool,
+}

@@ -1,0 +1,62 @@
+//! What the process uses: processor time, resident memory, allocated disk.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::error::{Context, Result};
+
+/// Processor time of all threads of this process so far, user and system: what `getrusage` adds
+/// up, in nanoseconds instead of ticks.
+pub fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Resident memory in bytes, now (`VmRSS`).
+pub fn resident_bytes() -> Result<u64> {
+    status_bytes("VmRSS:")
+}
+
+/// Largest resident memory in bytes since [`reset_peak`] (`VmHWM`).
+pub fn peak_resident_bytes() -> Result<u64> {
+    status_bytes("VmHWM:")
+}
+
+/// Lets the peak start again from what is resident now.
+pub fn reset_peak() -> Result<()> {
+    fs::write("/proc/self/clear_refs", "5").context("resetting the peak of resident memory")
+}
+
+fn status_bytes(field: &str) -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status").context("reading the process status")?;
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field))
+        .and_then(|rest| rest.trim().strip_suffix("kB"))
+        .and_then(|number| number.trim().parse::<u64>().ok());
+    Ok(kib.unwrap_or(0) * 1024)
+}
+
+/// Bytes allocated on disk by all files below `dir`.
+pub fn allocated_bytes(dir: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir(dir).context(format!("listing {}", dir.display()))? {
+        let entry = entry.context(format!("listing {}", dir.display()))?;
+        // A file may be recycled or removed between the listing and this.
+        let Ok(meta) = entry.metadata() else { continue };
+        total += if meta.is_dir() { allocated_bytes(&entry.path())? } else { meta.blocks() * 512 };
+    }
+    Ok(total)
+}
+
+/// Bytes of writes that the kernel has charged this process with so far: direct ones, and pages
+/// made dirty. Zero where the kernel does not count.
+pub fn kernel_write_bytes() -> u64 {
+    let io = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let bytes = io.lines().find_map(|line| line.strip_prefix("write_bytes:"));
+    bytes.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,296 @@
+//! Options of an engine and of its logs, validated before anything is touched.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::limits::{
+    BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_BYTES_MAX_DEFAULT,
+    GROUPS_IN_FLIGHT_MAX, META_PAYLOAD_BYTES_MAX, META_RING_BYTES, META_SEGMENT_BYTES,
+    PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, RING_BYTES_DEFAULT, RING_BYTES_MAX, RING_BYTES_MIN,
+    RING_FRAME_DIVISOR, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+};
+
+/// When a topic's appends are acknowledged, and which log they go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flush {
+    /// Acknowledged when durable: survives power loss.
+    #[default]
+    Sync,
+    /// Acknowledged when written: survives the process; a power loss may take the last window.
+    Async,
+}
+
+/// How far an append must have come before it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ack {
+    /// Survives the death of the process.
+    Written,
+    /// On stable storage: survives power loss.
+    Durable,
+}
+
+impl Flush {
+    /// The level at which topics of this class acknowledge.
+    pub fn ack(self) -> Ack {
+        match self {
+            Self::Sync => Ack::Durable,
+            Self::Async => Ack::Written,
+        }
+    }
+}
+
+/// How the engine reaches the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Backend {
+    /// `io_uring` where it is there and allowed, else plain.
+    #[default]
+    Auto,
+    /// `io_uring`, or an error that says why not.
+    Uring,
+    /// `pwritev2` and `fdatasync`; same guarantees.
+    Plain,
+}
+
+macro_rules! words {
+    ($name:ident { $($variant:ident = $word:literal),+ }) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word),+ })
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+            fn from_str(word: &str) -> Result<Self, String> {
+                match word {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!("expected one of: {}", [$($word),+].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+words!(Flush { Sync = "sync", Async = "async" });
+words!(Ack { Written = "written", Durable = "durable" });
+words!(Backend { Auto = "auto", Uring = "io_uring", Plain = "plain" });
+
+/// How an engine is opened; every method has a default that suits most.
+///
+/// ```no_run
+/// # fn main() -> Result<(), ringlog::Error> {
+/// let engine = ringlog::Engine::options().segment_bytes(64 << 20).open("data")?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Options {
+    pub(crate) create: bool,
+    pub(crate) allow_volatile: bool,
+    pub(crate) backend: Backend,
+    pub(crate) append_timeout: Duration,
+    pub(crate) lock_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) log: LogOptions,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            create: true,
+            allow_volatile: false,
+            backend: Backend::Auto,
+            append_timeout: Duration::from_secs(30),
+            lock_timeout: Duration::from_secs(5),
+            close_timeout: Duration::from_secs(30),
+            log: LogOptions::default(),
+        }
+    }
+}
+
+/// The part of the options that each log has.
+#[derive(Clone, Debug)]
+pub(crate) struct LogOptions {
+    pub(crate) segment_bytes: u64,
+    pub(crate) ring_bytes: usize,
+    pub(crate) ring_in_file: bool,
+    pub(crate) group_bytes: usize,
+    pub(crate) groups_in_flight: usize,
+    pub(crate) window_bytes: u64,
+    pub(crate) window_time: Duration,
+    pub(crate) max_payload_bytes: usize,
+    pub(crate) spare_segments: usize,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            ring_bytes: RING_BYTES_DEFAULT,
+            ring_in_file: true,
+            group_bytes: GROUP_BYTES_MAX_DEFAULT,
+            groups_in_flight: 4,
+            window_bytes: 16 << 20,
+            window_time: Duration::from_millis(200),
+            max_payload_bytes: PAYLOAD_BYTES_MAX,
+            spare_segments: 2,
+        }
+    }
+}
+
+impl LogOptions {
+    /// The metadata log: small, no ring file, every append durable.
+    pub(crate) fn metadata(&self) -> Self {
+        Self {
+            segment_bytes: META_SEGMENT_BYTES.min(self.segment_bytes),
+            ring_bytes: META_RING_BYTES.min(self.ring_bytes),
+            ring_in_file: false,
+            max_payload_bytes: META_PAYLOAD_BYTES_MAX.min(self.max_payload_bytes),
+            spare_segments: 0,
+            ..self.clone()
+        }
+    }
+
+    /// Frames with a longer payload are written as a group of their own, from private memory.
+    pub(crate) fn ring_payload_bytes(&self) -> usize {
+        (self.ring_bytes / RING_FRAME_DIVISOR).min(self.group_bytes.max(GROUP_ALIGN) * 4)
+    }
+}
+
+impl Options {
+    /// Whether a missing directory is made (default: yes).
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Size of a segment file in bytes, a multiple of 4096 (default 128 MiB); at least twice
+    /// `max_payload_bytes`. A log's first segment is smaller, so that opening is fast.
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.log.segment_bytes = bytes;
+        self
+    }
+
+    /// Size of a log's ring in bytes, a power of two (default 4 MiB): the bound on what is
+    /// accepted and not yet in a segment, and the reach of reads that never touch the disk.
+    pub fn ring_bytes(mut self, bytes: usize) -> Self {
+        self.log.ring_bytes = bytes;
+        self
+    }
+
+    /// A group is closed when it reaches this size in bytes (default 256 KiB).
+    pub fn group_bytes(mut self, bytes: usize) -> Self {
+        self.log.group_bytes = bytes;
+        self
+    }
+
+    /// Most groups of one log being written at once (default 4).
+    pub fn groups_in_flight(mut self, groups: usize) -> Self {
+        self.log.groups_in_flight = groups;
+        self
+    }
+
+    /// The loss window of `async` topics: a flush starts when this many bytes are unflushed or the
+    /// oldest is this old (defaults 16 MiB, 200 ms).
+    pub fn async_window(mut self, bytes: u64, age: Duration) -> Self {
+        self.log.window_bytes = bytes;
+        self.log.window_time = age;
+        self
+    }
+
+    /// Which kernel interface to use (default: chosen by itself).
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// Whether to open on a filesystem that keeps nothing over a power loss (default: no). *Durable*
+    /// then means no more than that filesystem's flush.
+    pub fn allow_volatile(mut self, allow: bool) -> Self {
+        self.allow_volatile = allow;
+        self
+    }
+
+    /// Deadline of blocking appends that name none (default 30 s).
+    pub fn append_timeout(mut self, timeout: Duration) -> Self {
+        self.append_timeout = timeout;
+        self
+    }
+
+    /// How long to wait for another holder of the directory (default 5 s).
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
+        self
+    }
+
+    /// How long a drop without close may take to flush (default 30 s).
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// Largest batch in bytes (default and maximum 17 MiB, for a 16-MiB value with its framing).
+    pub fn max_payload_bytes(mut self, bytes: usize) -> Self {
+        self.log.max_payload_bytes = bytes;
+        self
+    }
+
+    /// How many retired segments are kept for recycling (default 2).
+    pub fn spare_segments(mut self, segments: usize) -> Self {
+        self.log.spare_segments = segments;
+        self
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let log = &self.log;
+        let aligned = GROUP_ALIGN as u64;
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&log.segment_bytes)
+            || !log.segment_bytes.is_multiple_of(aligned)
+        {
+            return Err(Error::invalid(
+                "segment_bytes",
+                format!("{} is not a multiple of 4096 within {SEGMENT_BYTES_MIN}..={SEGMENT_BYTES_MAX}", log.segment_bytes),
+            ));
+        }
+        if !(RING_BYTES_MIN..=RING_BYTES_MAX).contains(&log.ring_bytes)
+            || !log.ring_bytes.is_power_of_two()
+        {
+            return Err(Error::invalid(
+                "ring_bytes",
+                format!("{} is not a power of two within {RING_BYTES_MIN}..={RING_BYTES_MAX}", log.ring_bytes),
+            ));
+        }
+        if !(PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&log.max_payload_bytes)
+            || 2 * log.max_payload_bytes as u64 > log.segment_bytes
+        {
+            return Err(Error::invalid(
+                "max_payload_bytes",
+                format!(
+                    "{} is not within {PAYLOAD_BYTES_MIN}..={PAYLOAD_BYTES_MAX} and half a segment",
+                    log.max_payload_bytes
+                ),
+            ));
+        }
+        if !(GROUP_ALIGN..=log.ring_bytes / 2).contains(&log.group_bytes) {
+            return Err(Error::invalid("group_bytes", "not within 4096 and half the ring"));
+        }
+        if !(1..=GROUPS_IN_FLIGHT_MAX).contains(&log.groups_in_flight) {
+            return Err(Error::invalid(
+                "groups_in_flight",
+                format!("{} is not within 1..={GROUPS_IN_FLIGHT_MAX}", log.groups_in_flight),
+            ));
+        }
+        if log.window_bytes == 0 || log.window_time.is_zero() {
+            return Err(Error::invalid("async_window", "both bounds must be above zero"));
+        }
+        Ok(())
+    }
+}
+
+const _: () = assert!(PAYLOAD_BYTES_MIN > FRAME_HEADER_BYTES + BATCH_HEADER_BYTES);
+const _: () = assert!(SEGMENT_BYTES_DEFAULT >= 2 * PAYLOAD_BYTES_MAX as u64);

@@ -1,0 +1,173 @@
+//! An open file: a descriptor through the page cache and, where the filesystem takes it, a second
+//! one with `O_DIRECT`. Owns both. Must never write beyond the process's file size limit, because
+//! the kernel answers that with SIGXFSZ.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{FallocateFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+
+use crate::buf::AlignedBuf;
+use crate::driver::disk::{Descriptors, DiskFile, OpenMode};
+use crate::limits::GROUP_ALIGN;
+
+use super::FILE_MODE;
+
+/// How much zero-filling writes at once.
+const ZERO_CHUNK_BYTES: usize = 256 << 10;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct OsFile {
+    buffered: File,
+    direct: Option<File>,
+    writable: bool,
+}
+
+impl OsFile {
+    /// Opens `name` in `dir`; `direct` asks for the second descriptor, which is left out where the
+    /// file refuses it.
+    pub(super) fn open(
+        dir: &OwnedFd,
+        name: &str,
+        mode: OpenMode,
+        direct: bool,
+    ) -> io::Result<Self> {
+        let base = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = match mode {
+            // Non-blocking, so that a pipe of this name cannot hang the open.
+            OpenMode::Read => base | OFlags::RDONLY | OFlags::NONBLOCK,
+            OpenMode::Write => base | OFlags::RDWR,
+            OpenMode::Create => base | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+        };
+        let buffered = rustix::fs::openat(dir, name, flags, FILE_MODE)?;
+        let stat = rustix::fs::fstat(&buffered)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+        }
+        let mut second = None;
+        if direct {
+            let flags = base | OFlags::RDWR | OFlags::DIRECT;
+            match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+                Ok(fd) => {
+                    let same = rustix::fs::fstat(&fd)?;
+                    if (same.st_dev, same.st_ino) != (stat.st_dev, stat.st_ino) {
+                        return Err(io::Error::other("the file was replaced while being opened"));
+                    }
+                    second = Some(File::from(fd));
+                }
+                Err(Errno::INVAL) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        let writable = mode != OpenMode::Read;
+        Ok(Self { buffered: File::from(buffered), direct: second, writable })
+    }
+
+    /// The descriptor that goes through the page cache.
+    pub(super) fn buffered(&self) -> BorrowedFd<'_> {
+        self.buffered.as_fd()
+    }
+
+    /// Writes zeros over `from..to`, through the page cache.
+    pub(super) fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
+        check_file_size_limit(to)?;
+        let zeros = AlignedBuf::zeroed(ZERO_CHUNK_BYTES);
+        let mut at = from;
+        while at < to {
+            let len = (to - at).min(ZERO_CHUNK_BYTES as u64);
+            self.buffered.write_all_at(&zeros.as_slice()[..len as usize], at)?;
+            at += len;
+        }
+        Ok(())
+    }
+}
+
+/// Fails with EFBIG if the process may not write up to `end`. The kernel's own EFBIG comes with
+/// SIGXFSZ, which kills a host that does not expect it, so every write of ours asks first. (A limit
+/// lowered from outside between this and the write is the only way left.)
+pub(crate) fn check_file_size_limit(end: u64) -> io::Result<()> {
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if end > limit => Err(Errno::FBIG.into()),
+        _ => Ok(()),
+    }
+}
+
+fn is_aligned(data: &[u8], at: u64) -> bool {
+    at.is_multiple_of(GROUP_ALIGN as u64)
+        && data.len().is_multiple_of(GROUP_ALIGN)
+        && data.as_ptr().addr().is_multiple_of(GROUP_ALIGN)
+}
+
+impl DiskFile for OsFile {
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            match self.buffered.read_at(&mut buf[done..], at + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    // Mixing the two descriptors is safe: before a direct write the kernel writes the dirty pages
+    // of the range back, and afterwards drops them, so an older buffered write cannot land over a
+    // newer direct one and a later buffered read fetches what was written. That holds page by page;
+    // direct writes are whole pages here, so they share none with a buffered neighbour. What it
+    // does not cover is two writers of one range at a time, and no caller does that.
+    fn write_at(&self, data: &[u8], at: u64) -> io::Result<()> {
+        let end = at.checked_add(data.len() as u64).ok_or(Errno::FBIG)?;
+        check_file_size_limit(end)?;
+        let file = match &self.direct {
+            Some(direct) if is_aligned(data, at) => direct,
+            _ => &self.buffered,
+        };
+        // Retries EINTR and goes on after a short write.
+        file.write_all_at(data, at)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        check_file_size_limit(len)?;
+        if len == 0 {
+            return Ok(());
+        }
+        loop {
+            match rustix::fs::fallocate(&self.buffered, FallocateFlags::empty(), 0, len) {
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => break,
+                done => return Ok(done?),
+            }
+        }
+        self.write_zeros(self.len_bytes()?, len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // Both descriptors are one inode, so this covers the writes of either.
+        Ok(rustix::fs::fdatasync(&self.buffered)?)
+    }
+
+    fn len_bytes(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(&self.buffered)?.st_size as u64)
+    }
+
+    #[expect(clippy::useless_conversion, reason = "st_nlink is 32 bits on some architectures")]
+    fn link_count(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(&self.buffered)?.st_nlink.into())
+    }
+
+    fn descriptors(&self) -> Option<Descriptors<'_>> {
+        if !self.writable {
+            return None;
+        }
+        let direct = self.direct.is_some();
+        let write = self.direct.as_ref().unwrap_or(&self.buffered).as_fd();
+        Some(Descriptors { write, direct })
+    }
+}

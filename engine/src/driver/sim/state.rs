@@ -1,0 +1,286 @@
+//! Everything a simulated disk is, behind its lock: the files, the ops in flight, the faults to
+//! come, the kill switch. Each call of the engine enters through [`State::enter`].
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::dir::{Dir, NodeId};
+use super::file::Content;
+use super::ring::Ring;
+use super::rng::Rng;
+use super::{Condition, FaultError, FaultOp, SimConfig, SimStats};
+use crate::buf::Slice;
+use crate::driver::op::Token;
+
+pub(super) const ROOT: NodeId = 0;
+
+#[derive(Debug)]
+pub(super) enum Node {
+    Dir(Dir),
+    File(Content),
+    Ring(Ring),
+}
+
+/// The bytes of a write in flight.
+#[derive(Clone, Debug)]
+pub(super) enum Data {
+    /// Read only at completion, so that a caller who changes them too early is found out.
+    Live(Slice),
+    /// Copied when the disk was forked.
+    Copied(Arc<[u8]>),
+}
+
+impl Data {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Live(slice) => slice.as_bytes(),
+            Self::Copied(bytes) => bytes,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Io {
+    Write { at: u64, data: Data, checksum: u32, durable: bool },
+    Flush,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct InFlight {
+    pub(super) driver: u64,
+    pub(super) token: Token,
+    pub(super) node: NodeId,
+    pub(super) io: Io,
+    pub(super) submitted: u64,
+    /// Simulated nanoseconds, then a tie-break.
+    pub(super) due: (u64, u64),
+    pub(super) fault: Option<FaultError>,
+}
+
+/// A fault waiting for its turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fault {
+    pub(super) op: FaultOp,
+    /// 1: the next one.
+    pub(super) countdown: u64,
+    pub(super) error: FaultError,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) config: SimConfig,
+    pub(super) rng: Rng,
+    pub(super) stats: SimStats,
+    pub(super) nodes: BTreeMap<NodeId, Node>,
+    pub(super) next_node: NodeId,
+    pub(super) next_driver: u64,
+    pub(super) in_flight: Vec<InFlight>,
+    /// Rises with every submission and completion, and so orders them.
+    pub(super) tick: u64,
+    /// Simulated nanoseconds.
+    pub(super) now: u64,
+    pub(super) frozen: bool,
+    pub(super) condition: Condition,
+    pub(super) faults: Vec<Fault>,
+    pub(super) locked: bool,
+    pub(super) ops: u64,
+    pub(super) kill_at: Option<u64>,
+    pub(super) killed: bool,
+}
+
+/// What becomes of a call that may be the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Lives,
+    /// Takes effect, though its caller never hears of it.
+    Dies,
+}
+
+pub(super) fn killed() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "simulated process is dead")
+}
+
+impl From<FaultError> for io::Error {
+    fn from(error: FaultError) -> Self {
+        match error {
+            FaultError::Io => Errno::IO.into(),
+            FaultError::NoSpace => Errno::NOSPC.into(),
+        }
+    }
+}
+
+impl State {
+    pub(super) fn new(config: SimConfig) -> Self {
+        Self {
+            rng: Rng::new(config.seed),
+            config,
+            stats: SimStats::default(),
+            nodes: BTreeMap::from([(ROOT, Node::Dir(Dir::default()))]),
+            next_node: ROOT + 1,
+            next_driver: 0,
+            in_flight: Vec::new(),
+            tick: 0,
+            now: 0,
+            frozen: false,
+            condition: Condition::Normal,
+            faults: Vec::new(),
+            locked: false,
+            ops: 0,
+            kill_at: None,
+            killed: false,
+        }
+    }
+
+    /// Counts a call and decides whether the process survives it. One that dies in the call may
+    /// still have had its effect.
+    pub(super) fn enter(&mut self) -> io::Result<Fate> {
+        if self.killed {
+            return Err(killed());
+        }
+        if self.kill_at.is_some_and(|last| self.ops >= last) {
+            self.killed = true;
+            return if self.rng.coin() { Ok(Fate::Dies) } else { Err(killed()) };
+        }
+        self.ops += 1;
+        let every = self.config.ring_snapshot_every;
+        if every > 0 && self.ops.is_multiple_of(every) {
+            self.snapshot_rings()?;
+        }
+        Ok(Fate::Lives)
+    }
+
+    pub(super) fn snapshot_rings(&mut self) -> io::Result<()> {
+        for node in self.nodes.values_mut() {
+            if let Node::Ring(ring) = node {
+                ring.snapshot()?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn next_tick(&mut self) -> u64 {
+        self.tick += 1;
+        self.tick
+    }
+
+    /// Whether a fault hits the operation that starts now.
+    pub(super) fn fault(&mut self, op: FaultOp) -> Option<FaultError> {
+        let mut hit = None;
+        for fault in self.faults.iter_mut().filter(|fault| fault.op == op) {
+            fault.countdown -= 1;
+            if fault.countdown == 0 {
+                hit = Some(fault.error);
+            }
+        }
+        self.faults.retain(|fault| fault.countdown > 0);
+        if hit.is_some() {
+            match op {
+                FaultOp::Write => self.stats.failed_writes += 1,
+                FaultOp::Flush => self.stats.failed_flushes += 1,
+                _ => self.stats.failed_others += 1,
+            }
+        }
+        hit
+    }
+
+    pub(super) fn check_fault(&mut self, op: FaultOp) -> io::Result<()> {
+        self.fault(op).map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Whether something may be changed, or added.
+    pub(super) fn check_condition(&self, needs_space: bool) -> io::Result<()> {
+        match self.condition {
+            Condition::ReadOnly => Err(Errno::ROFS.into()),
+            Condition::Full if needs_space => Err(Errno::NOSPC.into()),
+            Condition::Normal | Condition::Full => Ok(()),
+        }
+    }
+
+    pub(super) fn add(&mut self, node: Node) -> NodeId {
+        let id = self.next_node;
+        self.next_node += 1;
+        self.nodes.insert(id, node);
+        id
+    }
+
+    pub(super) fn dir(&mut self, id: NodeId) -> io::Result<&mut Dir> {
+        match self.nodes.get_mut(&id) {
+            Some(Node::Dir(dir)) => Ok(dir),
+            Some(_) => Err(Errno::NOTDIR.into()),
+            None => Err(Errno::NOENT.into()),
+        }
+    }
+
+    pub(super) fn file(&mut self, id: NodeId) -> io::Result<&mut Content> {
+        match self.nodes.get_mut(&id) {
+            Some(Node::File(content)) => Ok(content),
+            Some(_) => Err(Errno::INVAL.into()),
+            None => Err(Errno::NOENT.into()),
+        }
+    }
+
+    pub(super) fn find(&mut self, path: &str) -> io::Result<NodeId> {
+        let mut at = ROOT;
+        if path.is_empty() {
+            return Ok(at);
+        }
+        for name in path.split('/') {
+            at = self.dir(at)?.get(name).ok_or(Errno::NOENT)?;
+        }
+        Ok(at)
+    }
+
+    /// The directory and the last name of a path.
+    pub(super) fn parent<'a>(&mut self, path: &'a str) -> io::Result<(NodeId, &'a str)> {
+        let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if name.is_empty() {
+            return Err(Errno::INVAL.into());
+        }
+        let dir = self.find(dir)?;
+        self.dir(dir)?;
+        Ok((dir, name))
+    }
+
+    /// A flush of `node`, submitted at tick `before`, has done its work.
+    pub(super) fn flushed(&mut self, node: NodeId, before: u64) -> io::Result<()> {
+        self.file(node)?.flush(before);
+        self.empty_cache(before);
+        Ok(())
+    }
+
+    /// On a disk without FUA every flush empties the whole cache.
+    pub(super) fn empty_cache(&mut self, before: u64) {
+        if self.config.fua {
+            return;
+        }
+        for node in self.nodes.values_mut() {
+            if let Node::File(content) = node {
+                content.flush_data(before);
+            }
+        }
+    }
+
+    /// A flush of `node` fails.
+    pub(super) fn flush_failed(&mut self, node: NodeId, before: u64) {
+        if let Some(Node::File(content)) = self.nodes.get_mut(&node) {
+            content.fail_flush(before, &mut self.rng);
+        }
+    }
+
+    /// A write completes in part: it failed, or its process died in it.
+    pub(super) fn land_torn(&mut self, node: NodeId, data: &[u8], at: u64) -> (usize, usize) {
+        let tick = self.next_tick();
+        let Some(Node::File(content)) = self.nodes.get_mut(&node) else { return (0, 0) };
+        let cut = content.cut(data, at);
+        let whole = cut.sectors.len();
+        let torn = content.tear(cut, &mut self.rng);
+        let kept = torn.sectors.len();
+        if kept > 0 {
+            content.land(torn, tick);
+        }
+        (kept, whole)
+    }
+}

@@ -1,0 +1,296 @@
+//! Appending to a log: claim under the lock, then put the frame in place and commit it, then wait
+//! for the level asked for. The payload is encoded and its own CRC computed before the claim, so
+//! that nothing after the claim can fail and the time between claim and commit is one copy.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::waiters::Ticket;
+use super::writer::{Claim, Refusal, Want};
+use super::{Log, Stop};
+use crate::buf::{AlignedBuf, Slice};
+use crate::config::Ack;
+use crate::error::{Error, Result};
+use crate::format::frame::{FrameHeader, FrameKind, frame_len};
+use crate::format::group::GroupHeader;
+use crate::format::record_batch;
+use crate::ids::{Position, StreamId};
+use crate::limits::{FRAME_HEADER_BYTES, GROUP_HEADER_BYTES, RING_FRAME_DIVISOR};
+
+/// What an append puts into the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Payload {
+    pub(crate) stream: StreamId,
+    pub(crate) kind: FrameKind,
+    /// Offsets it takes; 0 unless it is a record batch.
+    pub(crate) records: u64,
+}
+
+/// Progress of one append: not yet claimed, or claimed up to `end`.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    level: Ack,
+    claim: Option<Claim>,
+    ticket: Option<Ticket>,
+    /// Registered among those who wait for the ring to drain.
+    waits_large: bool,
+}
+
+impl Progress {
+    pub(crate) fn new(level: Ack) -> Self {
+        Self { level, claim: None, ticket: None, waits_large: false }
+    }
+
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        self.claim
+    }
+}
+
+impl Log {
+    /// Claims and commits at once, or says what is missing. Offsets and epoch are patched into
+    /// `payload` on the way.
+    pub(crate) fn try_put(&self, what: Payload, payload: &mut [u8]) -> Result<Claim, Refusal> {
+        let len = frame_len(payload.len()) as u64;
+        let large = self.is_large(len);
+        let want = Want { stream: what.stream, frame_len: len, records: what.records, large };
+        let mut closed_at = None;
+        let granted = {
+            let mut writer = self.writer.lock();
+            let before = writer.closed.len();
+            let granted = writer.claim(&self.ring, self.released(), want);
+            if writer.closed.len() != before {
+                closed_at = writer.closed.back().map(|group| group.used_end);
+            }
+            if let Ok(claim) = &granted
+                && what.records > 0
+                && let Some(stream) = writer.stream(what.stream)
+            {
+                for (_, follower) in stream.followers.drain(..) {
+                    self.waiters(self.class.ack()).register(claim.end, &follower, None);
+                }
+            }
+            granted
+        };
+        if let Some(used_end) = closed_at {
+            self.closed_group(used_end);
+            if let Some(committed) = self.ring.advance() {
+                self.committed_moved(committed);
+            }
+        }
+        let claim = granted?;
+        if what.kind == FrameKind::Batch {
+            record_batch::place(payload, claim.first, claim.epoch);
+        }
+        let header = FrameHeader {
+            position: Position(claim.position),
+            payload_len: payload.len() as u32,
+            epoch: claim.epoch,
+            stream: what.stream,
+            kind: what.kind,
+            continues: false,
+        };
+        let header = header.encode(self.seed, &payload[..what.kind.covered(payload.len())]);
+        if large {
+            self.put_large(claim, &header, payload);
+        } else {
+            self.put(claim, &header, payload);
+        }
+        Ok(claim)
+    }
+
+    /// Whether a frame of this length goes to the device from private memory.
+    fn is_large(&self, frame_len: u64) -> bool {
+        frame_len > self.ring.len() / RING_FRAME_DIVISOR as u64
+    }
+
+    fn put(&self, claim: Claim, header: &[u8], payload: &[u8]) {
+        let body = claim.position + FRAME_HEADER_BYTES as u64;
+        self.ring.store(body, payload);
+        let stored = body + payload.len().next_multiple_of(8) as u64;
+        if stored < claim.end {
+            self.ring.zero(stored, claim.end);
+        }
+        self.ring.store(claim.position, header);
+        self.ring.seal(claim.position, claim.end);
+        if let Some(committed) = self.ring.advance() {
+            self.committed_moved(committed);
+        }
+    }
+
+    fn put_large(&self, claim: Claim, header: &[u8], payload: &[u8]) {
+        let base = claim.position - GROUP_HEADER_BYTES as u64;
+        let group = GroupHeader {
+            position: Position(base),
+            used_len: (claim.end - base) as u32,
+            epoch: claim.epoch,
+            durable_upto: Position(self.durable()),
+            last: false,
+        };
+        let mut bytes = AlignedBuf::zeroed((claim.end - base) as usize);
+        let (head, rest) = bytes.as_mut_slice().split_at_mut(GROUP_HEADER_BYTES);
+        head.copy_from_slice(&group.encode(self.seed));
+        rest[..header.len()].copy_from_slice(header);
+        rest[header.len()..header.len() + payload.len()].copy_from_slice(payload);
+        let len = bytes.len();
+        let slice = Slice::private(Arc::new(bytes), len);
+        self.writer.lock().deliver_large(base, slice);
+        self.kick();
+    }
+
+    /// Moves an append on: claims if it has not, then waits for its level. Registers `context`'s
+    /// waker before it answers `Pending`.
+    pub(crate) fn poll_put(
+        &self,
+        what: Payload,
+        payload: &mut [u8],
+        progress: &mut Progress,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Claim>> {
+        if progress.claim.is_none() {
+            match self.poll_claim(what, payload, progress, context.waker()) {
+                Poll::Ready(Ok(claim)) => {
+                    self.settle(progress);
+                    progress.claim = Some(claim);
+                }
+                other => return other,
+            }
+        }
+        let claim = progress.claim.expect("set above");
+        self.poll_level(claim.end, progress, context.waker()).map_ok(|()| claim)
+    }
+
+    fn poll_claim(
+        &self,
+        what: Payload,
+        payload: &mut [u8],
+        progress: &mut Progress,
+        waker: &Waker,
+    ) -> Poll<Result<Claim>> {
+        let frame_len = frame_len(payload.len()) as u64;
+        loop {
+            // Registered first, so that room made in between is not missed.
+            let registered = progress.ticket.is_some();
+            match self.try_put(what, payload) {
+                Ok(claim) => return Poll::Ready(Ok(claim)),
+                Err(refusal) => {
+                    if let Some(error) = self.refused(refusal, frame_len) {
+                        self.settle(progress);
+                        return Poll::Ready(Err(error));
+                    }
+                }
+            }
+            if registered {
+                // A ticket that fired is gone; renew it, or keep the one there with this waker.
+                progress.ticket = Some(self.room_waiters.register(0, waker, progress.ticket));
+                return match self.try_put(what, payload) {
+                    Ok(claim) => Poll::Ready(Ok(claim)),
+                    Err(refusal) => match self.refused(refusal, frame_len) {
+                        Some(error) => {
+                            self.settle(progress);
+                            Poll::Ready(Err(error))
+                        }
+                        None => Poll::Pending,
+                    },
+                };
+            }
+            if self.is_large(frame_len) && !progress.waits_large {
+                self.writer.lock().large_waiting += 1;
+                progress.waits_large = true;
+            }
+            progress.ticket = Some(self.room_waiters.register(0, waker, None));
+        }
+    }
+
+    /// Undoes what waiting for room has registered.
+    pub(crate) fn settle(&self, progress: &mut Progress) {
+        if let Some(ticket) = progress.ticket.take() {
+            if progress.claim.is_none() {
+                self.room_waiters.forget(ticket);
+            } else {
+                self.waiters(progress.level).forget(ticket);
+            }
+        }
+        if std::mem::take(&mut progress.waits_large) {
+            self.writer.lock().large_waiting -= 1;
+            self.room_waiters.fire_all();
+        }
+    }
+
+    /// The error for a refusal that waiting does not mend; otherwise sets in motion what it waits for.
+    fn refused(&self, refusal: Refusal, frame_len: u64) -> Option<Error> {
+        match refusal {
+            Refusal::Room => {
+                self.want_room(frame_len);
+                None
+            }
+            Refusal::Segment => {
+                self.set_starving(true);
+                self.call_maintenance();
+                None
+            }
+            other => Some(self.refusal_error(other)),
+        }
+    }
+
+    /// The error of a call that does not wait.
+    pub(crate) fn refusal_error(&self, refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::Room => Error::Busy { log: self.name.clone() },
+            Refusal::Segment => {
+                self.set_starving(true);
+                self.call_maintenance();
+                Error::Busy { log: self.name.clone() }
+            }
+            Refusal::NoSegment => {
+                // Each refused append asks again, so appends resume by themselves.
+                self.call_maintenance();
+                let path = self.disk.root().join(&self.name);
+                self.writer.lock().segment_error.clone().unwrap_or(Error::NoSpace { path })
+            }
+            Refusal::Stream => Error::UnknownTopic { topic: "(deleted)".to_owned() },
+            Refusal::Stopped => self.stop_error(false),
+        }
+    }
+
+    /// A full ring drains by itself; an async log's open group must be told to.
+    fn want_room(&self, _frame_len: u64) {
+        let base = self.writer.lock().head();
+        self.want(base);
+    }
+
+    fn poll_level(&self, end: u64, progress: &mut Progress, waker: &Waker) -> Poll<Result<()>> {
+        let level = progress.level;
+        if self.reached(level) >= end {
+            self.settle(progress);
+            return Poll::Ready(Ok(()));
+        }
+        progress.ticket = Some(self.waiters(level).register(end, waker, progress.ticket));
+        if self.needs_flush(level) {
+            self.want(end);
+        }
+        if self.reached(level) >= end {
+            self.settle(progress);
+            return Poll::Ready(Ok(()));
+        }
+        if matches!(self.stop_reason(), Some(Stop::Latched(_) | Stop::Closed)) {
+            self.settle(progress);
+            return Poll::Ready(Err(self.stop_error(true)));
+        }
+        Poll::Pending
+    }
+
+    /// Whether this level waits for more than commits, on a log that does not flush by itself.
+    fn needs_flush(&self, level: Ack) -> bool {
+        self.class == crate::config::Flush::Async && (level == Ack::Durable || !self.ring_in_file)
+    }
+
+    /// Polls until `end` has reached `level`: for callers that wait without having appended.
+    pub(crate) fn poll_reached(
+        &self,
+        end: u64,
+        progress: &mut Progress,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
+        self.poll_level(end, progress, context.waker())
+    }
+}

@@ -1,0 +1,112 @@
+//! Checkpoint and index files. A checkpoint is evidence: durable under its name before anything it
+//! makes superfluous goes, two kept. An index is derived: written without a flush, and rebuilt from
+//! its segment whenever it does not verify.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::segment::Segment;
+use crate::driver::disk::{Disk, OpenMode, full_path, io_error};
+use crate::error::{Error, Result};
+use crate::format::checkpoint::Checkpoint;
+use crate::format::index::SegmentIndex;
+
+const PREFIX: &str = "checkpoint-";
+const KEPT: usize = 2;
+
+fn path(dir: &str, sequence: u64) -> String {
+    format!("{dir}/{PREFIX}{sequence:016x}")
+}
+
+/// The sequence number in a checkpoint's file name.
+pub(crate) fn parse_name(name: &str) -> Option<u64> {
+    let hex = name.strip_prefix(PREFIX)?;
+    if hex.len() == 16 { u64::from_str_radix(hex, 16).ok() } else { None }
+}
+
+fn sequences(disk: &dyn Disk, dir: &str) -> Result<Vec<u64>> {
+    let entries = disk.list(dir).map_err(io_error(disk, "list", dir))?;
+    let mut found: Vec<u64> = entries.iter().filter_map(|entry| parse_name(&entry.name)).collect();
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(found)
+}
+
+/// Reads a whole file.
+pub(crate) fn read_all(disk: &dyn Disk, path: &str) -> std::io::Result<Vec<u8>> {
+    let file = disk.open(path, OpenMode::Read)?;
+    let mut bytes = vec![0; file.len_bytes()? as usize];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// Writes a file whole under its name; durable, if asked for.
+pub(crate) fn write_all(disk: &dyn Disk, path: &str, bytes: &[u8], durable: bool) -> Result<()> {
+    let unfinished = format!("{path}.tmp");
+    match disk.remove(&unfinished) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(io_error(disk, "remove", &unfinished)(error));
+        }
+        _ => {}
+    }
+    {
+        let fail = |action| io_error(disk, action, path);
+        let file = disk.open(&unfinished, OpenMode::Create).map_err(fail("create"))?;
+        file.write_at(bytes, 0).map_err(fail("write"))?;
+        if durable {
+            file.sync().map_err(fail("flush"))?;
+        }
+    }
+    disk.rename(&unfinished, path).map_err(io_error(disk, "rename", path))?;
+    if durable {
+        let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+        disk.sync_dir(dir).map_err(io_error(disk, "flush the directory", dir))?;
+    }
+    Ok(())
+}
+
+/// The newest checkpoint that verifies. `None` if there is no file of that name at all; if there
+/// are some and none verifies, an error that names the newest.
+pub(crate) fn load(disk: &dyn Disk, dir: &str) -> Result<Option<Checkpoint>> {
+    let found = sequences(disk, dir)?;
+    let mut first_error = None;
+    for sequence in &found {
+        let path = path(dir, *sequence);
+        let bytes = read_all(disk, &path).map_err(io_error(disk, "read", &path))?;
+        match Checkpoint::decode(&bytes) {
+            Ok(checkpoint) => return Ok(Some(checkpoint)),
+            Err(error) => {
+                let names = found.iter().map(|sequence| self::path(dir, *sequence));
+                let names: Vec<String> = names.collect();
+                first_error.get_or_insert_with(|| {
+                    let reason = format!("{error}; no other verifies ({})", names.join(", "));
+                    Error::corrupt(full_path(disk, &path), 0, reason)
+                });
+            }
+        }
+    }
+    first_error.map_or(Ok(None), Err)
+}
+
+/// Writes a checkpoint, durable, and drops all but the newest two.
+pub(crate) fn store(disk: &dyn Disk, dir: &str, checkpoint: &Checkpoint) -> Result<()> {
+    write_all(disk, &path(dir, checkpoint.sequence), &checkpoint.encode(), true)?;
+    for sequence in sequences(disk, dir)?.into_iter().skip(KEPT) {
+        let path = path(dir, sequence);
+        disk.remove(&path).map_err(io_error(disk, "remove", &path))?;
+    }
+    Ok(())
+}
+
+/// Writes the index of a segment beside it.
+pub(crate) fn store_index(disk: &dyn Disk, segment: &Segment, index: &SegmentIndex) -> Result<()> {
+    write_all(disk, &segment.index_path(), &index.encode(), false)
+}
+
+/// The index beside a segment, if it is there and verifies.
+pub(crate) fn read_index(disk: &dyn Disk, segment: &Arc<Segment>, log: Uuid) -> Option<SegmentIndex> {
+    let bytes = read_all(disk, &segment.index_path()).ok()?;
+    let index = SegmentIndex::decode(&bytes).ok()?;
+    (index.log == log && index.base.0 == segment.base()).then_some(index)
+}

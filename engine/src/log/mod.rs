@@ -1,0 +1,329 @@
+//! A log: one append-only sequence of segments, flushed as one. [`Log`] is the handle that appenders,
+//! readers, the shard and maintenance share; it owns the writer's lock, the ring and the watermarks.
+//!
+//! Who does what: an appender claims and commits ([`writer`], [`ring`]); the shard closes groups and
+//! turns them into ops ([`flusher`]); maintenance makes segments ahead of need, seals those left
+//! behind and writes checkpoints ([`upkeep`]); a reader walks bytes from ring or segment
+//! ([`reader`], [`walk`]); [`recovery`] turns a directory into the state all this starts from.
+
+pub(crate) mod append;
+pub(crate) mod checkpoints;
+pub(crate) mod flusher;
+pub(crate) mod reader;
+pub(crate) mod recovery;
+pub(crate) mod replay;
+pub(crate) mod ring;
+pub(crate) mod scan;
+pub(crate) mod segment;
+pub(crate) mod upkeep;
+pub(crate) mod waiters;
+pub(crate) mod walk;
+pub(crate) mod writer;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, RwLock};
+use uuid::Uuid;
+
+use crate::buf::Waker as ShardWaker;
+use crate::clock::Clock;
+use crate::config::{Ack, Flush, LogOptions};
+use crate::driver::disk::DiskRef;
+use crate::error::Error;
+use crate::format::Seed;
+use crate::ids::{LogId, StreamId};
+use crate::metrics::LogMetrics;
+
+use ring::Ring;
+use segment::Segment;
+use waiters::Waiters;
+use writer::{StreamState, Writer};
+
+/// Wakes the maintenance thread.
+pub(crate) type MaintenanceSignal = Arc<dyn Fn() + Send + Sync>;
+
+/// Why a log takes no appends.
+#[derive(Clone, Debug)]
+pub(crate) enum Stop {
+    /// A write or flush failed.
+    Latched(Arc<str>),
+    /// The engine was closed.
+    Closed,
+    /// Recovery found proven corruption.
+    Damaged(Error),
+}
+
+/// See the module.
+pub(crate) struct Log {
+    pub(crate) id: LogId,
+    pub(crate) uuid: Uuid,
+    pub(crate) name: String,
+    pub(crate) class: Flush,
+    pub(crate) seed: Seed,
+    pub(crate) options: LogOptions,
+    pub(crate) disk: DiskRef,
+    pub(crate) clock: Clock,
+    pub(crate) ring: Ring,
+    /// The ring is a file, so what is committed survives the process.
+    pub(crate) ring_in_file: bool,
+    pub(crate) writer: Mutex<Writer>,
+    /// Everything below is in segments (written, not necessarily durable), its place in the ring free.
+    released: AtomicU64,
+    pub(crate) written_waiters: Waiters,
+    pub(crate) durable_waiters: Waiters,
+    /// Callers that wait for room in the ring or for a segment.
+    pub(crate) room_waiters: Waiters,
+    /// The highest position whose flush someone waits for.
+    wanted: AtomicU64,
+    /// The shard sleeps until the committed end reaches this; `u64::MAX`: it is awake.
+    wake_at: AtomicU64,
+    waker: ShardWaker,
+    stop: OnceLock<Stop>,
+    pub(crate) segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
+    pub(crate) upkeep: Mutex<upkeep::Upkeep>,
+    starving: AtomicBool,
+    maintenance: MaintenanceSignal,
+    pub(crate) metrics: LogMetrics,
+    /// Ranges that recovery proved damaged, by position.
+    pub(crate) damage: Vec<recovery::Damage>,
+    /// The metadata log's state, for its checkpoints.
+    pub(crate) snapshot: Mutex<Vec<u8>>,
+}
+
+/// What a log is made from, once recovered.
+pub(crate) struct Parts {
+    pub(crate) id: LogId,
+    pub(crate) uuid: Uuid,
+    pub(crate) class: Flush,
+    pub(crate) options: LogOptions,
+    pub(crate) disk: DiskRef,
+    pub(crate) clock: Clock,
+    pub(crate) ring: Ring,
+    pub(crate) ring_in_file: bool,
+    pub(crate) writer: Writer,
+    pub(crate) segments: BTreeMap<u64, Arc<Segment>>,
+    pub(crate) upkeep: upkeep::Upkeep,
+    pub(crate) waker: ShardWaker,
+    pub(crate) maintenance: MaintenanceSignal,
+    pub(crate) damage: Vec<recovery::Damage>,
+    pub(crate) stop: Option<Stop>,
+    pub(crate) snapshot: Vec<u8>,
+    pub(crate) metrics: LogMetrics,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").field("name", &self.name).field("class", &self.class).finish()
+    }
+}
+
+impl Log {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let released = parts.ring.committed();
+        let stop = OnceLock::new();
+        if let Some(reason) = parts.stop {
+            let _ = stop.set(reason);
+        }
+        let mut writer = parts.writer;
+        writer.stopped = stop.get().is_some();
+        Arc::new(Self {
+            id: parts.id,
+            uuid: parts.uuid,
+            name: parts.id.dir(),
+            class: parts.class,
+            seed: Seed::of(parts.uuid),
+            options: parts.options,
+            disk: parts.disk,
+            clock: parts.clock,
+            ring: parts.ring,
+            ring_in_file: parts.ring_in_file,
+            writer: Mutex::new(writer),
+            released: AtomicU64::new(released),
+            written_waiters: Waiters::default(),
+            durable_waiters: Waiters::default(),
+            room_waiters: Waiters::default(),
+            wanted: AtomicU64::new(0),
+            wake_at: AtomicU64::new(u64::MAX),
+            waker: parts.waker,
+            stop,
+            segments: RwLock::new(parts.segments),
+            upkeep: Mutex::new(parts.upkeep),
+            starving: AtomicBool::new(false),
+            maintenance: parts.maintenance,
+            metrics: parts.metrics,
+            damage: parts.damage,
+            snapshot: Mutex::new(parts.snapshot),
+        })
+    }
+
+    /// Everything below survives the process.
+    pub(crate) fn written(&self) -> u64 {
+        if self.ring_in_file { self.ring.committed() } else { self.released() }
+    }
+
+    /// Everything below survives a power loss.
+    pub(crate) fn durable(&self) -> u64 {
+        self.ring.durable()
+    }
+
+    /// Everything below can be read from segments.
+    pub(crate) fn released(&self) -> u64 {
+        self.released.load(Ordering::SeqCst)
+    }
+
+    /// What a reader may see: nothing that this log's class lets vanish.
+    pub(crate) fn visible(&self) -> u64 {
+        self.reached(self.class.ack())
+    }
+
+    pub(crate) fn reached(&self, level: Ack) -> u64 {
+        match level {
+            Ack::Written => self.written(),
+            Ack::Durable => self.durable(),
+        }
+    }
+
+    pub(crate) fn waiters(&self, level: Ack) -> &Waiters {
+        match level {
+            Ack::Written => &self.written_waiters,
+            Ack::Durable => &self.durable_waiters,
+        }
+    }
+
+    /// Called by whoever moved the committed end.
+    pub(crate) fn committed_moved(&self, committed: u64) {
+        if committed >= self.wake_at.load(Ordering::SeqCst) {
+            self.kick();
+        }
+        if self.ring_in_file {
+            self.written_waiters.fire(committed);
+        }
+    }
+
+    /// Called by the flusher: groups below are in their segments.
+    pub(crate) fn release(&self, position: u64) {
+        self.released.store(position, Ordering::SeqCst);
+        if !self.ring_in_file {
+            self.written_waiters.fire(position);
+        }
+        self.room_waiters.fire_all();
+    }
+
+    /// Asks the shard to flush up to `position` now rather than when the window says so.
+    pub(crate) fn want(&self, position: u64) {
+        if self.wanted.fetch_max(position, Ordering::SeqCst) < position {
+            self.kick();
+        }
+    }
+
+    pub(crate) fn wanted(&self) -> u64 {
+        self.wanted.load(Ordering::SeqCst)
+    }
+
+    /// Wakes the shard if it sleeps.
+    pub(crate) fn kick(&self) {
+        if self.wake_at.swap(u64::MAX, Ordering::SeqCst) != u64::MAX {
+            self.waker.wake();
+        }
+    }
+
+    /// Says, from an appender, that the group ending at `used_end` was closed.
+    pub(crate) fn closed_group(&self, used_end: u64) {
+        let lower = |at: u64| (at != u64::MAX && at > used_end).then_some(used_end);
+        let _ = self.wake_at.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lower);
+        if self.ring.committed() >= self.wake_at.load(Ordering::SeqCst) {
+            self.kick();
+        }
+    }
+
+    /// Before the shard sleeps: what shall wake it. It looks once more afterwards.
+    pub(crate) fn arm(&self, position: u64) {
+        self.wake_at.store(position, Ordering::SeqCst);
+    }
+
+    pub(crate) fn disarm(&self) {
+        self.wake_at.store(u64::MAX, Ordering::SeqCst);
+    }
+
+    /// The first reason given stays.
+    pub(crate) fn stop(&self, reason: Stop) {
+        {
+            let mut writer = self.writer.lock();
+            writer.stopped = true;
+            let _ = self.stop.set(reason);
+        }
+        self.room_waiters.fire_all();
+        self.written_waiters.fire_all();
+        self.durable_waiters.fire_all();
+        self.wake_followers();
+        self.kick();
+    }
+
+    /// Takes no further claims; what is in flight goes on.
+    pub(crate) fn stop_claims(&self) {
+        self.writer.lock().stopped = true;
+        self.room_waiters.fire_all();
+        self.wake_followers();
+    }
+
+    fn wake_followers(&self) {
+        let mut followers = Vec::new();
+        {
+            let mut writer = self.writer.lock();
+            for state in writer.streams.iter_mut().flatten() {
+                followers.append(&mut state.followers);
+            }
+        }
+        followers.into_iter().for_each(|(_, waker): (u64, std::task::Waker)| waker.wake());
+    }
+
+    pub(crate) fn stop_reason(&self) -> Option<&Stop> {
+        self.stop.get()
+    }
+
+    /// The error for a call that meets a stopped log.
+    pub(crate) fn stop_error(&self, outcome_unknown: bool) -> Error {
+        match self.stop.get() {
+            Some(Stop::Latched(cause)) => {
+                Error::Latched { log: self.name.clone(), cause: Arc::clone(cause), outcome_unknown }
+            }
+            Some(Stop::Damaged(error)) => error.clone(),
+            Some(Stop::Closed) | None => Error::Closed { outcome_unknown },
+        }
+    }
+
+    pub(crate) fn call_maintenance(&self) {
+        (self.maintenance)();
+    }
+
+    pub(crate) fn set_starving(&self, starving: bool) {
+        self.starving.store(starving, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_starving(&self) -> bool {
+        self.starving.load(Ordering::SeqCst)
+    }
+
+    /// Adds a stream; its id must be new to this log or left over from a crash.
+    pub(crate) fn add_stream(&self, id: StreamId, state: StreamState) {
+        let mut writer = self.writer.lock();
+        let at = id.0 as usize;
+        if writer.streams.len() <= at {
+            writer.streams.resize_with(at + 1, || None);
+        }
+        writer.streams[at] = Some(Box::new(state));
+    }
+
+    /// Takes a stream out; its frames are dead from now on.
+    pub(crate) fn remove_stream(&self, id: StreamId) {
+        let removed = {
+            let mut writer = self.writer.lock();
+            writer.streams.get_mut(id.0 as usize).and_then(Option::take)
+        };
+        if let Some(mut state) = removed {
+            state.followers.drain(..).for_each(|(_, waker)| waker.wake());
+        }
+    }
+}

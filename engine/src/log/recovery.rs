@@ -1,0 +1,590 @@
+//! Opening a log: from a directory to the state that appends, reads and the shard start from.
+//!
+//! The order is what makes a second crash harmless: the lock is held; segments are read; the ring is
+//! replayed into them under the old epoch, byte for byte; that is flushed; then one durable, empty
+//! group with the new epoch, which is the bump; only then is the ring reset. Killed anywhere, the
+//! next open does the same again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::checkpoints;
+use super::replay::{Replay, replay};
+use super::scan::{Source, Streams, index_of_streams};
+use super::segment::{self, OpenSegment, Recipe, Segment, header_for};
+use super::upkeep::Upkeep;
+use super::writer::{Rolled, StreamState};
+use crate::config::LogOptions;
+use crate::driver::disk::{Disk, DiskRef, full_path, io_error};
+use crate::error::{Error, Result};
+use crate::format::Seed;
+use crate::format::checkpoint::{Checkpoint, SegmentEntry};
+use crate::format::frame::FrameKind;
+use crate::format::group::GroupHeader;
+use crate::format::ring_control::{self, Identity};
+use crate::ids::{LeaderEpoch, LogId, Offset, Position, StreamId};
+use crate::limits::{GROUP_ALIGN, GROUP_HEADER_BYTES, SEGMENT_BYTES_FIRST};
+
+/// A range of a log that recovery proved damaged.
+#[derive(Clone, Debug)]
+pub(crate) struct Damage {
+    /// First damaged position.
+    pub(crate) from: u64,
+    /// Where sense begins again.
+    pub(crate) to: u64,
+    pub(crate) error: Error,
+}
+
+/// What recovery did, for metrics and `stat`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) took: Duration,
+    /// The newest checkpoint was a clean close's, and nothing came after it.
+    pub(crate) clean: bool,
+    pub(crate) scanned_bytes: u64,
+    pub(crate) replayed_bytes: u64,
+    /// Bytes of a torn tail that were cut: probed boundaries that held something of this log.
+    pub(crate) cut_bytes: u64,
+    /// *Written* bytes that the ring should have had.
+    pub(crate) lost_bytes: u64,
+}
+
+/// A recovered log, before its writer starts.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) uuid: Uuid,
+    /// The new epoch, durable.
+    pub(crate) epoch: LeaderEpoch,
+    /// Where the next group starts.
+    pub(crate) position: u64,
+    pub(crate) segment: OpenSegment,
+    pub(crate) next: Option<OpenSegment>,
+    pub(crate) segments: BTreeMap<u64, Arc<Segment>>,
+    pub(crate) streams: Vec<Option<Box<StreamState>>>,
+    pub(crate) rolled: VecDeque<Rolled>,
+    pub(crate) upkeep: Upkeep,
+    pub(crate) damage: Vec<Damage>,
+    pub(crate) snapshot: Vec<u8>,
+    /// Payloads of metadata frames since the snapshot, in order.
+    pub(crate) metadata: Vec<Vec<u8>>,
+    pub(crate) report: Report,
+}
+
+/// Makes the directory of a new log: one small segment and the first checkpoint, durable.
+pub(crate) fn create(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result<()> {
+    let dir = id.dir();
+    disk.create_dir(&dir).map_err(io_error(&**disk, "create", &dir))?;
+    for entry in disk.list(&dir).map_err(io_error(&**disk, "list", &dir))? {
+        // Left over from a creation that was cut short; no topic ever referred to it.
+        let path = format!("{dir}/{}", entry.name);
+        disk.remove(&path).map_err(io_error(&**disk, "remove", &path))?;
+    }
+    let uuid = Uuid::new_v4();
+    let len = SEGMENT_BYTES_FIRST.min(options.segment_bytes);
+    let header = header_for(uuid, 0, len, in_flight_limit(options));
+    Recipe { disk, log: id, header, spare: None }.make(&|| true)?;
+    let checkpoint = Checkpoint {
+        log: uuid,
+        sequence: 1,
+        position: Position(segment::Segment::new(id, 0, len).first()),
+        epoch: LeaderEpoch(0),
+        clean: true,
+        segments: vec![SegmentEntry { base: Position(0), len_bytes: len }],
+        streams: Vec::new(),
+        snapshot: Vec::new(),
+    };
+    checkpoints::store(&**disk, &dir, &checkpoint)?;
+    disk.sync_dir("").map_err(io_error(&**disk, "flush", ""))
+}
+
+fn in_flight_limit(options: &LogOptions) -> u64 {
+    options.ring_bytes as u64
+        + options.max_payload_bytes as u64
+        + 2 * GROUP_ALIGN as u64
+        + 4 * options.window_bytes
+}
+
+/// Recovers the log `id`, which must be there.
+pub(crate) fn recover(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result<Recovered> {
+    let dir = id.dir();
+    let checkpoint = checkpoints::load(&**disk, &dir)?.ok_or_else(|| {
+        Error::corrupt(full_path(&**disk, &dir), 0, "no checkpoint file is there")
+    })?;
+    let mut run = Run::new(disk, id, options, checkpoint)?;
+    run.scan()?;
+    if run.damage.is_empty() {
+        run.write_back()?;
+    }
+    run.finish()
+}
+
+struct Run<'a> {
+    disk: &'a DiskRef,
+    id: LogId,
+    dir: String,
+    options: &'a LogOptions,
+    checkpoint: Checkpoint,
+    seed: Seed,
+    segments: BTreeMap<u64, Arc<Segment>>,
+    spares: VecDeque<String>,
+    streams: Streams,
+    rolled: VecDeque<Rolled>,
+    metadata: Vec<Vec<u8>>,
+    damage: Vec<Damage>,
+    epoch: LeaderEpoch,
+    /// Everything below is proven durable by what was read.
+    proven: u64,
+    /// Accepted groups at or above `proven`: base and length.
+    unproven: Vec<(u64, u64)>,
+    end: u64,
+    report: Report,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        disk: &'a DiskRef,
+        id: LogId,
+        options: &'a LogOptions,
+        checkpoint: Checkpoint,
+    ) -> Result<Self> {
+        let dir = id.dir();
+        let mut run = Self {
+            disk,
+            id,
+            options,
+            seed: Seed::of(checkpoint.log),
+            segments: BTreeMap::new(),
+            spares: VecDeque::new(),
+            streams: Streams::default(),
+            rolled: VecDeque::new(),
+            metadata: Vec::new(),
+            damage: Vec::new(),
+            epoch: checkpoint.epoch,
+            proven: checkpoint.position.0,
+            unproven: Vec::new(),
+            end: checkpoint.position.0,
+            report: Report { clean: checkpoint.clean, ..Report::default() },
+            dir,
+            checkpoint,
+        };
+        run.find_files()?;
+        run.restore_streams();
+        Ok(run)
+    }
+
+    /// Checks that every live segment is there, takes those made since the checkpoint, and clears
+    /// away what interrupted steps left. Strangers are not touched.
+    fn find_files(&mut self) -> Result<()> {
+        let listed = self.disk.list(&self.dir).map_err(io_error(&**self.disk, "list", &self.dir))?;
+        let mut found = BTreeMap::new();
+        for entry in &listed {
+            let path = format!("{}/{}", self.dir, entry.name);
+            if segment::is_unfinished(&entry.name) {
+                self.disk.remove(&path).map_err(io_error(&**self.disk, "remove", &path))?;
+            } else if segment::is_spare(&entry.name) {
+                self.keep_spare(&entry.name, entry.len_bytes)?;
+            } else if let Some(base) = segment::parse_name(&entry.name) {
+                found.insert(base, entry.len_bytes);
+            }
+        }
+        for live in &self.checkpoint.segments {
+            let segment = Segment::new(self.id, live.base.0, live.len_bytes);
+            match found.remove(&live.base.0) {
+                Some(len) if len == live.len_bytes => {}
+                Some(len) => {
+                    let reason = format!("segment is {len} bytes long, not {}", live.len_bytes);
+                    let path = full_path(&**self.disk, segment.path());
+                    return Err(Error::corrupt(path, len.min(live.len_bytes), reason));
+                }
+                None => {
+                    let path = full_path(&**self.disk, segment.path());
+                    return Err(Error::corrupt(path, 0, "segment file is missing"));
+                }
+            }
+            self.segments.insert(live.base.0, Arc::new(segment));
+        }
+        for base in found.into_keys() {
+            self.take_unlisted(base)?;
+        }
+        Ok(())
+    }
+
+    fn keep_spare(&mut self, name: &str, len: u64) -> Result<()> {
+        if len == self.options.segment_bytes && self.spares.len() < self.options.spare_segments {
+            self.spares.push_back(name.to_owned());
+            return Ok(());
+        }
+        let path = format!("{}/{name}", self.dir);
+        self.disk.remove(&path).map_err(io_error(&**self.disk, "remove", &path))
+    }
+
+    /// A segment that the checkpoint does not list: made after it, retired before it, or a stranger.
+    fn take_unlisted(&mut self, base: u64) -> Result<()> {
+        let path = format!("{}/{}", self.dir, segment::file_name(base));
+        let end = self.segments.values().next_back().map_or(0, |last| last.end());
+        match segment::read_header(&**self.disk, &path, Some(self.checkpoint.log)) {
+            Ok(header) if header.base.0 == base && base == end => {
+                let segment = Segment::new(self.id, base, header.len_bytes);
+                self.segments.insert(base, Arc::new(segment));
+                Ok(())
+            }
+            Ok(header) if header.base.0 == base && base < self.checkpoint.position.0 => {
+                self.disk.remove(&path).map_err(io_error(&**self.disk, "remove", &path))
+            }
+            Err(error @ Error::UnsupportedFormat { .. }) => Err(error),
+            // Not made by this log, or not where it would be: left alone.
+            _ => Ok(()),
+        }
+    }
+
+    fn restore_streams(&mut self) {
+        for entry in &self.checkpoint.streams {
+            *self.streams.get(entry.stream) = StreamState::new(entry.log_start.0, entry.end.0);
+        }
+    }
+
+    fn segment_of(&self, position: u64) -> Option<Arc<Segment>> {
+        let (_, segment) = self.segments.range(..=position).next_back()?;
+        segment.contains(position).then(|| Arc::clone(segment))
+    }
+
+    /// Reads groups from the start of the checkpoint's segment (for the index) to the end.
+    fn scan(&mut self) -> Result<()> {
+        let start = self.checkpoint.position.0;
+        let Some(mut segment) = self.segment_of(start).or_else(|| self.segment_of(start - 1)) else {
+            let path = full_path(&**self.disk, &self.dir);
+            return Err(Error::corrupt(path, 0, "no segment has the checkpoint's position"));
+        };
+        let mut at = if self.restore_runs(&segment) { start } else { segment.first() };
+        let scan_from = at;
+        let mut source = Source::open(&**self.disk, &segment)?;
+        loop {
+            if at == segment.end() {
+                let Some(next) = self.segments.get(&at).cloned() else { break };
+                self.leave(&segment, &next);
+                at = next.first();
+                segment = next;
+                source = Source::open(&**self.disk, &segment)?;
+            }
+            match source.group(self.seed, at)? {
+                Ok(group) if group.header.epoch < self.epoch && at >= start => break,
+                Ok(group) => {
+                    self.accept(&group.header, at >= start);
+                    for frame in &group.frames {
+                        let payload = group.payload(frame);
+                        self.streams.apply(frame, payload);
+                        if frame.kind == FrameKind::Metadata && at >= start {
+                            self.metadata.push(payload.to_vec());
+                        }
+                    }
+                    at = group.next(&segment);
+                }
+                Err(bad) => match self.probe(&mut source, at)? {
+                    Some(sense) => {
+                        let from = bad.position - segment.base();
+                        let error = Error::corrupt(source.path(), from, bad.bad);
+                        self.damage.push(Damage { from: at, to: sense, error });
+                        at = sense;
+                        if !segment.contains(at) && at != segment.end() {
+                            let Some(next) = self.segment_of(at) else { break };
+                            self.leave(&segment, &next);
+                            segment = next;
+                            source = Source::open(&**self.disk, &segment)?;
+                        }
+                    }
+                    None => break,
+                },
+            }
+        }
+        self.report.scanned_bytes = at.saturating_sub(scan_from);
+        self.end = at;
+        Ok(())
+    }
+
+    /// Loads the index that a clean close left for its open segment; false if the segment must be
+    /// read from its start to rebuild it.
+    fn restore_runs(&mut self, segment: &Arc<Segment>) -> bool {
+        if self.checkpoint.position.0 == segment.first() {
+            return true;
+        }
+        let Some(index) = checkpoints::read_index(&**self.disk, segment, self.checkpoint.log) else {
+            return false;
+        };
+        if index.end != self.checkpoint.position {
+            return false;
+        }
+        for entry in &index.streams {
+            self.streams.get(entry.stream).restore(entry);
+        }
+        true
+    }
+
+    fn accept(&mut self, header: &GroupHeader, new: bool) {
+        if !new {
+            return;
+        }
+        self.report.clean = false;
+        self.epoch = header.epoch;
+        self.proven = self.proven.max(header.durable_upto.0);
+        let proven = self.proven;
+        self.unproven.retain(|(base, _)| *base >= proven);
+        if header.position.0 >= proven {
+            self.unproven.push((header.position.0, header.group_len()));
+        }
+    }
+
+    /// At damage: looks at every boundary beyond for a group that was closed when this place was
+    /// durable already. Its position, if there is one: the damage is then corruption. Below the
+    /// checkpoint, all is known to be durable.
+    fn probe(&mut self, source: &mut Source, at: u64) -> Result<Option<u64>> {
+        let known_durable = at < self.checkpoint.position.0;
+        let limit = at + self.probe_limit(source);
+        let mut boundary = at + GROUP_ALIGN as u64;
+        let mut other: Option<Source> = None;
+        while boundary < limit {
+            let here = other.as_mut().unwrap_or(source);
+            if boundary >= here.segment.end() {
+                let Some(next) = self.segments.get(&here.segment.end()).cloned() else { break };
+                boundary = next.first();
+                other = Some(Source::open(&**self.disk, &next)?);
+                continue;
+            }
+            if let Some(header) = here.header(self.seed, boundary)? {
+                let proves = header.durable_upto.0 > at && header.epoch >= self.epoch;
+                if proves || (known_durable && boundary <= self.checkpoint.position.0) {
+                    return Ok(Some(boundary));
+                }
+                if !known_durable && header.epoch >= self.epoch {
+                    self.report.cut_bytes += header.group_len();
+                }
+            }
+            boundary += GROUP_ALIGN as u64;
+        }
+        Ok(known_durable.then_some(self.checkpoint.position.0))
+    }
+
+    fn probe_limit(&self, source: &Source) -> u64 {
+        let path = source.segment.path();
+        let header = segment::read_header(&**self.disk, path, Some(self.checkpoint.log));
+        let limit = header.map_or(0, |header| header.in_flight_limit_bytes);
+        // A segment left early makes the distance in positions larger than in bytes.
+        limit.max(in_flight_limit(self.options)) + source.segment.len()
+    }
+
+    fn leave(&mut self, segment: &Arc<Segment>, next: &Arc<Segment>) {
+        let index = index_of_streams(
+            &self.streams.0,
+            self.checkpoint.log,
+            segment.base(),
+            segment.end(),
+        );
+        for state in self.streams.0.iter_mut().flatten() {
+            state.forget_runs();
+        }
+        segment.seal(Some(Arc::new(index)));
+        if let Ok(open) = segment.open(&**self.disk) {
+            self.rolled.push_back(Rolled {
+                segment: OpenSegment { segment: Arc::clone(segment), file: open },
+                index: segment.cached_index().expect("sealed above"),
+                position: next.first(),
+                streams: super::writer::stream_entries(&self.streams.0),
+            });
+        }
+    }
+
+    /// Replays the ring, rewrites what no flush is proven to cover, flushes, and bumps the epoch.
+    fn write_back(&mut self) -> Result<()> {
+        let replayed = self.read_ring()?;
+        self.report.lost_bytes = replayed.lost_bytes;
+        let mut touched = BTreeMap::new();
+        for (base, len) in std::mem::take(&mut self.unproven) {
+            let segment = self.segment_of(base).expect("accepted groups lie in segments");
+            let bytes = Source::open(&**self.disk, &segment)?.bytes(base, len as usize)?.to_vec();
+            self.write(&segment, base, &bytes, &mut touched)?;
+        }
+        for group in &replayed.groups {
+            let base = group.header.position.0;
+            let segment = self.enter(base)?;
+            self.write(&segment, base, &group.bytes, &mut touched)?;
+            let frames = super::scan::frames_of(self.seed, &group.header, &group.bytes).0;
+            for frame in &frames {
+                let from = (frame.position.0 - base) as usize + crate::limits::FRAME_HEADER_BYTES;
+                let payload = &group.bytes[from..from + frame.payload_len as usize];
+                self.streams.apply(frame, payload);
+            }
+            self.report.replayed_bytes += group.bytes.len() as u64;
+            self.end =
+                if group.header.last { segment.end() } else { base + group.bytes.len() as u64 };
+        }
+        for open in touched.values() {
+            self.flush(open)?;
+        }
+        self.bump()
+    }
+
+    fn read_ring(&mut self) -> Result<Replay> {
+        let path = format!("{}/ring", self.dir);
+        let fail = io_error(&**self.disk, "map", &path);
+        let Some(ring) = self.disk.open_ring(&path).map_err(fail)? else {
+            return Ok(Replay::default());
+        };
+        match ring_control::identify(&ring, self.checkpoint.log) {
+            Identity::Ours => {}
+            Identity::Version(found) if !self.report.clean => {
+                let supported = crate::format::FORMAT_VERSION;
+                let path = full_path(&**self.disk, &path);
+                return Err(Error::UnsupportedFormat { path, found, supported });
+            }
+            Identity::Version(_) | Identity::Foreign => return Ok(Replay::default()),
+        }
+        if self.report.clean {
+            return Ok(Replay::default());
+        }
+        let bounds = |position: u64| {
+            let segment = self.segment_of(position).or_else(|| self.segment_of(position - 1))?;
+            Some((segment.end(), segment.end() + crate::limits::SEGMENT_HEADER_BYTES as u64))
+        };
+        Ok(replay(&ring, self.seed, self.epoch, self.end, &bounds))
+    }
+
+    /// The segment that `base` lies in, leaving the one before if it is the first group there.
+    fn enter(&mut self, base: u64) -> Result<Arc<Segment>> {
+        if self.end < base
+            && let (Some(left), Some(next)) = (self.segment_of(self.end - 1), self.segment_of(base))
+            && left.base() != next.base()
+        {
+            self.leave(&left, &next);
+        }
+        self.segment_of(base).ok_or_else(|| {
+            let path = full_path(&**self.disk, &self.dir);
+            Error::corrupt(path, 0, format!("no segment has position {base}"))
+        })
+    }
+
+    fn write(
+        &self,
+        segment: &Arc<Segment>,
+        base: u64,
+        bytes: &[u8],
+        touched: &mut BTreeMap<u64, OpenSegment>,
+    ) -> Result<()> {
+        let open = match touched.entry(segment.base()) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(segment.open_for_write(&**self.disk)?)
+            }
+        };
+        let fail = io_error(&**self.disk, "rewrite", segment.path());
+        open.file.write_at(bytes, base - segment.base()).map_err(fail)
+    }
+
+    fn flush(&self, open: &OpenSegment) -> Result<()> {
+        let fail = io_error(&**self.disk, "flush", open.segment.path());
+        open.file.sync().map_err(fail)
+    }
+
+    /// A durable, empty group with the next epoch, at the end.
+    fn bump(&mut self) -> Result<()> {
+        let segment = match self.segment_of(self.end) {
+            Some(segment) => segment,
+            None => self.add_segment()?,
+        };
+        if self.end < segment.first() {
+            if let Some(left) = self.segment_of(self.end.saturating_sub(1)) {
+                self.leave(&left, &segment);
+            }
+            self.end = segment.first();
+        }
+        self.epoch = LeaderEpoch(self.epoch.0 + 1);
+        let header = GroupHeader {
+            position: Position(self.end),
+            used_len: GROUP_HEADER_BYTES as u32,
+            epoch: self.epoch,
+            durable_upto: Position(self.end),
+            last: false,
+        };
+        let mut bytes = vec![0; GROUP_ALIGN];
+        bytes[..GROUP_HEADER_BYTES].copy_from_slice(&header.encode(self.seed));
+        let mut touched = BTreeMap::new();
+        self.write(&segment, self.end, &bytes, &mut touched)?;
+        for open in touched.values() {
+            self.flush(open)?;
+        }
+        self.end += GROUP_ALIGN as u64;
+        Ok(())
+    }
+
+    fn add_segment(&mut self) -> Result<Arc<Segment>> {
+        let len = self.options.segment_bytes;
+        let base = self.end;
+        let header = header_for(self.checkpoint.log, base, len, in_flight_limit(self.options));
+        let spare = self.spares.pop_front();
+        let made = Recipe { disk: self.disk, log: self.id, header, spare }.make(&|| true)?;
+        self.segments.insert(base, Arc::clone(&made.segment));
+        Ok(made.segment)
+    }
+
+    fn finish(mut self) -> Result<Recovered> {
+        let last = self.segment_of(self.end).or_else(|| self.segment_of(self.end - 1));
+        let segment = last.expect("the end lies in a segment");
+        for sealed in self.segments.range(..segment.base()).map(|(_, sealed)| sealed) {
+            sealed.seal(None);
+        }
+        let next = self.segments.get(&segment.end()).cloned();
+        let open = segment.open_for_write(&**self.disk)?;
+        let next = next.map(|next| next.open_for_write(&**self.disk)).transpose()?;
+        let upkeep = Upkeep {
+            sequence: self.checkpoint.sequence,
+            position: self.checkpoint.position.0,
+            epoch: self.checkpoint.epoch,
+            streams: std::mem::take(&mut self.checkpoint.streams),
+            spares: self.spares,
+            look_for_dead: false,
+        };
+        Ok(Recovered {
+            uuid: self.checkpoint.log,
+            epoch: self.epoch,
+            position: self.end,
+            segment: open,
+            next,
+            segments: self.segments,
+            streams: self.streams.0,
+            rolled: self.rolled,
+            upkeep,
+            damage: self.damage,
+            snapshot: self.checkpoint.snapshot,
+            metadata: self.metadata,
+            report: self.report,
+        })
+    }
+}
+
+/// Whether the directory of a log holds anything that was ever appended.
+pub(crate) fn has_groups(disk: &DiskRef, id: LogId) -> Result<bool> {
+    let Ok(Some(checkpoint)) = checkpoints::load(&**disk, &id.dir()) else { return Ok(false) };
+    let Some(first) = checkpoint.segments.first() else { return Ok(false) };
+    if checkpoint.sequence > 1 {
+        return Ok(true);
+    }
+    let segment = Arc::new(Segment::new(id, first.base.0, first.len_bytes));
+    let position = segment.first();
+    let mut source = Source::open(&**disk, &segment)?;
+    Ok(source.header(Seed::of(checkpoint.log), position)?.is_some())
+}
+
+/// The state of a stream nobody has written to.
+pub(crate) fn fresh_stream() -> StreamState {
+    StreamState::new(Offset(0).0, 0)
+}
+
+/// Drops streams that no topic has any more.
+pub(crate) fn keep_only(streams: &mut [Option<Box<StreamState>>], live: &dyn Fn(StreamId) -> bool) {
+    for (id, state) in streams.iter_mut().enumerate() {
+        if !live(StreamId(id as u32)) {
+            *state = None;
+        }
+    }
+}

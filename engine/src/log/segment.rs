@@ -1,0 +1,271 @@
+//! Segment files: their names, how one is made ready ahead of need, and the shared handle that
+//! readers, flusher and maintenance hold. What a segment's blocks held before is told from groups by
+//! position, epoch and uuid, so a recycled file needs no erasing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::buf::AlignedBuf;
+use crate::driver::disk::{Disk, DiskFile, DiskRef, FileRef, OpenMode, full_path, io_error};
+use crate::error::{Error, Result};
+use crate::format::index::SegmentIndex;
+use crate::format::segment_header::{SegmentHeader, SegmentHeaderError};
+use crate::format::FORMAT_VERSION;
+use crate::ids::{LogId, Position};
+use crate::limits::SEGMENT_HEADER_BYTES;
+
+/// Zeros are written in pieces of this size, between which a starving appender is heard.
+const PREWRITE_BYTES: usize = 1 << 20;
+/// The name a segment has while it is being made.
+const UNFINISHED: &str = "segment.tmp";
+const SPARE_PREFIX: &str = "spare-";
+
+/// A segment of a log.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    base: u64,
+    len: u64,
+    /// Path below the data directory.
+    path: String,
+    /// The open file, while anyone has it open.
+    file: Mutex<Weak<dyn DiskFile>>,
+    /// Cached when sealed; the file beside the segment is what it was read from or will become.
+    index: Mutex<Option<Arc<SegmentIndex>>>,
+    sealed: AtomicBool,
+}
+
+/// A segment with its file open for writing.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenSegment {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) file: FileRef,
+}
+
+/// What `prepare` found to build the next segment from.
+#[derive(Debug)]
+pub(crate) struct Recipe<'a> {
+    pub(crate) disk: &'a DiskRef,
+    pub(crate) log: LogId,
+    pub(crate) header: SegmentHeader,
+    /// A retired file of the same length, by name.
+    pub(crate) spare: Option<String>,
+}
+
+impl Segment {
+    pub(crate) fn new(log: LogId, base: u64, len: u64) -> Self {
+        let path = format!("{}/{}", log.dir(), file_name(base));
+        let file: Weak<dyn DiskFile> = Weak::<crate::driver::disk::NoFile>::new();
+        Self {
+            base,
+            len,
+            path,
+            file: Mutex::new(file),
+            index: Mutex::default(),
+            sealed: AtomicBool::new(false),
+        }
+    }
+
+    /// Position of the first byte of the file, its header.
+    pub(crate) fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Length of the file in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Position of the first group.
+    pub(crate) fn first(&self) -> u64 {
+        self.base + SEGMENT_HEADER_BYTES as u64
+    }
+
+    /// Position of the next segment's first byte.
+    pub(crate) fn end(&self) -> u64 {
+        self.base + self.len
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn contains(&self, position: u64) -> bool {
+        (self.base..self.end()).contains(&position)
+    }
+
+    /// The file, opened for reading unless someone has it open already.
+    pub(crate) fn open(&self, disk: &dyn Disk) -> Result<FileRef> {
+        let mut slot = self.file.lock();
+        if let Some(file) = slot.upgrade() {
+            return Ok(file);
+        }
+        let file = disk.open(&self.path, OpenMode::Read).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::NotFound {
+                Error::corrupt(full_path(disk, &self.path), 0, "segment file is missing")
+            } else {
+                io_error(disk, "open", &self.path)(error)
+            }
+        })?;
+        *slot = Arc::downgrade(&file);
+        Ok(file)
+    }
+
+    /// Opens for writing; readers share the handle from then on.
+    pub(crate) fn open_for_write(self: &Arc<Self>, disk: &dyn Disk) -> Result<OpenSegment> {
+        let file = disk.open(&self.path, OpenMode::Write).map_err(io_error(disk, "open", &self.path))?;
+        *self.file.lock() = Arc::downgrade(&file);
+        Ok(OpenSegment { segment: Arc::clone(self), file })
+    }
+
+    /// Whether nobody has the file open.
+    pub(crate) fn unused(&self) -> bool {
+        self.file.lock().strong_count() == 0
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn seal(&self, index: Option<Arc<SegmentIndex>>) {
+        if index.is_some() {
+            *self.index.lock() = index;
+        }
+        self.sealed.store(true, Ordering::Release);
+    }
+
+    /// The index in memory, if it is there.
+    pub(crate) fn cached_index(&self) -> Option<Arc<SegmentIndex>> {
+        self.index.lock().clone()
+    }
+
+    pub(crate) fn cache_index(&self, index: Arc<SegmentIndex>) {
+        *self.index.lock() = Some(index);
+    }
+
+    /// Drops the index from memory; the file has it.
+    pub(crate) fn forget_index(&self) {
+        *self.index.lock() = None;
+    }
+
+    /// Path of the index file.
+    pub(crate) fn index_path(&self) -> String {
+        self.path.replace(".log", ".idx")
+    }
+
+    /// The name under which the retired file waits to be recycled.
+    pub(crate) fn spare_path(&self, log: LogId) -> String {
+        format!("{}/{SPARE_PREFIX}{:016x}", log.dir(), self.base)
+    }
+}
+
+/// File name of the segment with this base.
+pub(crate) fn file_name(base: u64) -> String {
+    format!("{base:016x}.log")
+}
+
+/// The base in a segment's file name.
+pub(crate) fn parse_name(name: &str) -> Option<u64> {
+    let hex = name.strip_suffix(".log")?;
+    let lower = hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    if hex.len() == 16 && lower { u64::from_str_radix(hex, 16).ok() } else { None }
+}
+
+/// Whether a file name is a retired segment's.
+pub(crate) fn is_spare(name: &str) -> bool {
+    name.starts_with(SPARE_PREFIX)
+}
+
+/// Whether a file name is one that only an interrupted step leaves behind.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    name.ends_with(".tmp")
+}
+
+impl Recipe<'_> {
+    /// Makes the segment, durable in its directory, and opens it for writing. Zeros are written
+    /// through it so that later flushes move no metadata, until `starving` says that an appender
+    /// waits; what is then unwritten is only slower.
+    pub(crate) fn make(self, starving: &dyn Fn() -> bool) -> Result<OpenSegment> {
+        let segment =
+            Arc::new(Segment::new(self.log, self.header.base.0, self.header.len_bytes));
+        let dir = self.log.dir();
+        let unfinished = format!("{dir}/{UNFINISHED}");
+        let made_from = match &self.spare {
+            Some(spare) => format!("{dir}/{spare}"),
+            None => unfinished,
+        };
+        let disk = &**self.disk;
+        let fail = |action| io_error(disk, action, segment.path());
+        {
+            let file = match &self.spare {
+                Some(_) => disk.open(&made_from, OpenMode::Write).map_err(fail("recycle"))?,
+                None => self.allocate(&made_from, starving)?,
+            };
+            file.write_at(&self.header.encode(), 0).map_err(fail("write the header of"))?;
+            file.sync().map_err(fail("flush the header of"))?;
+        }
+        disk.rename(&made_from, segment.path()).map_err(fail("rename"))?;
+        disk.sync_dir(&dir).map_err(fail("flush the directory of"))?;
+        segment.open_for_write(disk)
+    }
+
+    fn allocate(&self, path: &str, starving: &dyn Fn() -> bool) -> Result<FileRef> {
+        let disk = &**self.disk;
+        let fail = |action| io_error(disk, action, path);
+        match disk.remove(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(fail("remove")(error)),
+        }
+        let file = disk.open(path, OpenMode::Create).map_err(fail("create"))?;
+        file.allocate(self.header.len_bytes).map_err(fail("allocate"))?;
+        let zeros = AlignedBuf::zeroed(PREWRITE_BYTES.min(self.header.len_bytes as usize));
+        let mut at = 0;
+        while at < self.header.len_bytes && !starving() {
+            let piece = (self.header.len_bytes - at).min(zeros.len() as u64);
+            let zeros = &zeros.as_slice()[..piece as usize];
+            file.write_at(zeros, at).map_err(fail("pre-write"))?;
+            at += piece;
+        }
+        Ok(file)
+    }
+}
+
+/// Reads and proves a segment's header.
+pub(crate) fn read_header(disk: &dyn Disk, path: &str, log: Option<Uuid>) -> Result<SegmentHeader> {
+    let file = disk.open(path, OpenMode::Read).map_err(io_error(disk, "open", path))?;
+    let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
+    let read = file.read_at(&mut bytes, 0).map_err(io_error(disk, "read", path))?;
+    let header = SegmentHeader::decode(&bytes[..read]).map_err(|error| match error {
+        SegmentHeaderError::Version(found) => Error::UnsupportedFormat {
+            path: full_path(disk, path),
+            found,
+            supported: FORMAT_VERSION,
+        },
+        other => Error::corrupt(full_path(disk, path), 0, other.to_string()),
+    })?;
+    if log.is_some_and(|log| log != header.log) {
+        return Err(Error::corrupt(full_path(disk, path), 16, "segment of another log"));
+    }
+    Ok(header)
+}
+
+/// The header of the segment that begins at `base`.
+pub(crate) fn header_for(log: Uuid, base: u64, len_bytes: u64, in_flight: u64) -> SegmentHeader {
+    SegmentHeader { log, base: Position(base), len_bytes, in_flight_limit_bytes: in_flight }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_parsed_strictly() {
+        assert_eq!(parse_name(&file_name(0x12_3000)), Some(0x12_3000));
+        for stranger in ["0.log", "000000000000000G.log", "000000000000000A.log", "x"] {
+            assert_eq!(parse_name(stranger), None, "{stranger}");
+        }
+    }
+}

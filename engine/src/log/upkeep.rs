@@ -1,0 +1,241 @@
+//! Slow work of one log, off the append path: the next segment ahead of need, the index and the
+//! checkpoint of a segment that was left, and retiring segments without live data. Each step is
+//! idempotent and looks at the state, so a lost or doubled wake-up costs nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::checkpoints;
+use super::segment::{Recipe, Segment, header_for};
+use super::writer::Rolled;
+use super::{Log, Stop};
+use crate::driver::disk::{OpenMode, io_error};
+use crate::error::Result;
+use crate::format::checkpoint::{Checkpoint, SegmentEntry, StreamEntry};
+use crate::ids::{LeaderEpoch, Position};
+use crate::limits::{GROUP_ALIGN, SEGMENT_HEADER_BYTES};
+
+/// What upkeep remembers between its turns.
+#[derive(Debug, Default)]
+pub(crate) struct Upkeep {
+    /// Of the newest checkpoint.
+    pub(crate) sequence: u64,
+    pub(crate) position: u64,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) streams: Vec<StreamEntry>,
+    /// Names of retired files, to be recycled.
+    pub(crate) spares: VecDeque<String>,
+    /// Something was trimmed or deleted since segments were last looked through.
+    pub(crate) look_for_dead: bool,
+}
+
+impl Log {
+    /// Does what is due; called by the maintenance thread after each signal.
+    pub(crate) fn maintain(&self) {
+        let mut upkeep = self.upkeep.lock();
+        if matches!(self.stop_reason(), Some(Stop::Closed)) {
+            return;
+        }
+        self.prepare_next(&mut upkeep);
+        let mut done = self.seal_rolled(&mut upkeep);
+        if done.is_ok() && upkeep.look_for_dead {
+            done = self.retire_dead(&mut upkeep);
+        }
+        self.metrics.set_upkeep_error(done.err().map(|error| error.to_string()));
+    }
+
+    /// Says that segments may have become dead.
+    pub(crate) fn trimmed(&self) {
+        self.upkeep.lock().look_for_dead = true;
+        self.call_maintenance();
+    }
+
+    fn prepare_next(&self, upkeep: &mut Upkeep) {
+        let (base, previous, wanted) = {
+            let writer = self.writer.lock();
+            let needed = writer.wants_next() || (self.is_starving() && writer.next.is_none());
+            if !needed || writer.stopped {
+                return;
+            }
+            let segment = &writer.segment.segment;
+            (segment.end(), segment.len(), writer.wanted_segment_bytes)
+        };
+        let len = self.next_len(previous, wanted);
+        let header = header_for(self.uuid, base, len, self.in_flight_limit());
+        let spare = (len == self.options.segment_bytes).then(|| upkeep.spares.pop_front()).flatten();
+        let recipe = Recipe { disk: &self.disk, log: self.id, header, spare };
+        let made = recipe.make(&|| self.is_starving());
+        let mut writer = self.writer.lock();
+        match made {
+            Ok(next) => {
+                self.segments.write().insert(base, Arc::clone(&next.segment));
+                writer.next = Some(next);
+                writer.segment_error = None;
+                writer.wanted_segment_bytes = 0;
+            }
+            Err(error) => writer.segment_error = Some(error),
+        }
+        drop(writer);
+        self.set_starving(false);
+        self.room_waiters.fire_all();
+    }
+
+    /// Segments grow from the first, small one by doubling, so that little data takes little space.
+    fn next_len(&self, previous: u64, wanted: u64) -> u64 {
+        let full = self.options.segment_bytes;
+        let least = wanted + SEGMENT_HEADER_BYTES as u64 + 2 * GROUP_ALIGN as u64;
+        if wanted > 0 && 2 * previous < least { full } else { (2 * previous).min(full) }
+    }
+
+    /// The most that is ever written past the durable end: the ring, or one large group.
+    fn in_flight_limit(&self) -> u64 {
+        let largest = self.options.max_payload_bytes as u64 + 2 * GROUP_ALIGN as u64;
+        self.ring.len() + largest + 4 * self.options.window_bytes
+    }
+
+    /// Index and checkpoint of each segment that was left and is durable.
+    fn seal_rolled(&self, upkeep: &mut Upkeep) -> Result<()> {
+        loop {
+            let rolled = {
+                let mut writer = self.writer.lock();
+                let durable = self.durable();
+                match writer.rolled.front() {
+                    Some(rolled) if rolled.segment.segment.end() <= durable => {
+                        writer.rolled.pop_front()
+                    }
+                    _ => return Ok(()),
+                }
+            };
+            let Some(Rolled { segment, index, position, streams }) = rolled else { return Ok(()) };
+            checkpoints::store_index(&*self.disk, &segment.segment, &index)?;
+            segment.segment.forget_index();
+            upkeep.position = position;
+            upkeep.epoch = self.writer.lock().epoch;
+            upkeep.streams = streams;
+            self.store_checkpoint(upkeep, false)?;
+            upkeep.look_for_dead = true;
+        }
+    }
+
+    fn store_checkpoint(&self, upkeep: &mut Upkeep, clean: bool) -> Result<()> {
+        upkeep.sequence += 1;
+        let segments = self.segments.read().values().map(|segment| SegmentEntry {
+            base: Position(segment.base()),
+            len_bytes: segment.len(),
+        });
+        let checkpoint = Checkpoint {
+            log: self.uuid,
+            sequence: upkeep.sequence,
+            position: Position(upkeep.position),
+            epoch: upkeep.epoch,
+            clean,
+            segments: segments.collect(),
+            streams: upkeep.streams.clone(),
+            snapshot: self.snapshot.lock().clone(),
+        };
+        checkpoints::store(&*self.disk, &self.name, &checkpoint)
+    }
+
+    /// Retires sealed segments in which nothing is live: first two checkpoints without them, so
+    /// that no kept checkpoint misses a file, then the files.
+    fn retire_dead(&self, upkeep: &mut Upkeep) -> Result<()> {
+        upkeep.look_for_dead = false;
+        self.refresh_log_starts(upkeep);
+        let mut dead = Vec::new();
+        for segment in self.sealed_below(upkeep.position) {
+            if self.is_dead(&segment)? {
+                dead.push(segment);
+            }
+        }
+        if dead.is_empty() {
+            return Ok(());
+        }
+        {
+            let mut segments = self.segments.write();
+            for segment in &dead {
+                segments.remove(&segment.base());
+            }
+        }
+        self.store_checkpoint(upkeep, false)?;
+        self.store_checkpoint(upkeep, false)?;
+        for segment in &dead {
+            self.retire(segment, upkeep)?;
+        }
+        self.disk.sync_dir(&self.name).map_err(io_error(&*self.disk, "flush", &self.name))
+    }
+
+    /// Trims since the checkpoint's position are durable, so later checkpoints may know of them.
+    fn refresh_log_starts(&self, upkeep: &mut Upkeep) {
+        let mut writer = self.writer.lock();
+        upkeep.streams.retain_mut(|entry| match writer.stream(entry.stream) {
+            Some(state) => {
+                entry.log_start.0 = state.log_start;
+                entry.end.0 = entry.end.0.max(state.log_start);
+                true
+            }
+            None => false,
+        });
+    }
+
+    fn sealed_below(&self, position: u64) -> Vec<Arc<Segment>> {
+        let segments = self.segments.read();
+        segments.range(..position).map(|(_, segment)| segment).filter(|s| s.end() <= position).cloned().collect()
+    }
+
+    fn is_dead(&self, segment: &Arc<Segment>) -> Result<bool> {
+        let index = self.index_of(segment)?;
+        if segment.unused() {
+            segment.forget_index();
+        }
+        let mut writer = self.writer.lock();
+        Ok(index.streams.iter().all(|entry| {
+            writer.stream(entry.stream).is_none_or(|state| entry.end.0 <= state.log_start)
+        }))
+    }
+
+    fn retire(&self, segment: &Arc<Segment>, upkeep: &mut Upkeep) -> Result<()> {
+        let path = segment.path();
+        let fail = |action| io_error(&*self.disk, action, path);
+        // A hard link or an open reader would see the file change.
+        let sole = segment.unused() && {
+            let file = self.disk.open(path, OpenMode::Read).map_err(fail("open"))?;
+            file.link_count().map_err(fail("look at"))? == 1
+        };
+        let fits = segment.len() == self.options.segment_bytes;
+        if sole && fits && upkeep.spares.len() < self.options.spare_segments {
+            let spare = segment.spare_path(self.id);
+            self.disk.rename(path, &spare).map_err(fail("set aside"))?;
+            let name = spare.rsplit_once('/').map_or(spare.as_str(), |(_, name)| name);
+            upkeep.spares.push_back(name.to_owned());
+            self.metrics.recycled();
+        } else {
+            self.disk.remove(path).map_err(fail("remove"))?;
+            self.metrics.removed();
+        }
+        // The index is derived; one that is missing is no error.
+        let _ = self.disk.remove(&segment.index_path());
+        Ok(())
+    }
+
+    /// After the last flush of a close: index of the open segment, and a checkpoint with the exact
+    /// end, so that the next open scans nothing and every damage is known for one.
+    pub(crate) fn store_clean_end(&self) -> Result<()> {
+        let mut upkeep = self.upkeep.lock();
+        self.seal_rolled(&mut upkeep)?;
+        let (index, position, streams, epoch, segment) = {
+            let writer = self.writer.lock();
+            (
+                writer.index_so_far(),
+                writer.open_base(),
+                writer.stream_entries(),
+                writer.epoch,
+                Arc::clone(&writer.segment.segment),
+            )
+        };
+        checkpoints::store_index(&*self.disk, &segment, &index)?;
+        upkeep.position = position;
+        upkeep.epoch = epoch;
+        upkeep.streams = streams;
+        self.store_checkpoint(&mut upkeep, true)
+    }
+}
