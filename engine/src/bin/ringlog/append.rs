@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 
-use ringlog::{Ack, AppendFuture, AppendOptions, Partition, Record};
+use ringlog::{Ack, AppendFuture, AppendOptions, Appended, Error, Partition, Record};
 
 use crate::args::{Append, FlushArg, Place};
 use crate::exit::{Exit, Failure};
@@ -88,6 +88,8 @@ fn open_input(args: &Append) -> Result<(Input, String, Option<u64>), Failure> {
 enum Event {
     /// A record is on its way; its length.
     Submitted(AppendFuture, usize),
+    /// A record is acknowledged, or failed, and then nothing follows it; its length.
+    Done(Result<Appended, Error>, usize),
     /// The input is over, or cannot go on.
     End(Result<(), InputError>),
     /// ^C.
@@ -112,9 +114,9 @@ impl Producer {
                     if !self.gate.enter(value.len()) {
                         return;
                     }
-                    let record = [Record::new(value)];
-                    let future = self.partition.append_async_with(&record, self.options.clone());
-                    if self.events.send(Event::Submitted(future, value.len())).is_err() {
+                    let event = self.append(value);
+                    let failed = matches!(event, Event::Done(Err(_), _));
+                    if self.events.send(event).is_err() || failed {
                         return;
                     }
                 }
@@ -124,6 +126,22 @@ impl Producer {
         };
         // Nobody listens any more after an interruption.
         let _ = self.events.send(Event::End(end));
+    }
+
+    /// Claims a place for the value before anything else is claimed: a future that had to wait for
+    /// room would let its successors overtake it.
+    fn append(&self, value: &[u8]) -> Event {
+        let record = [Record::new(value)];
+        let at_once = self.options.wait_for_room(false);
+        let mut future = self.partition.append_async_with(&record, at_once);
+        if !future.is_done() {
+            return Event::Submitted(future, value.len());
+        }
+        let appended = match future.wait() {
+            Err(Error::Busy { .. }) => self.partition.append_with(&record, self.options),
+            appended => appended,
+        };
+        Event::Done(appended, value.len())
     }
 }
 
@@ -170,7 +188,8 @@ impl Consumer<'_> {
     fn until_the_end(&mut self) -> Result<(), Failure> {
         loop {
             match self.next_event()? {
-                Event::Submitted(future, len) => self.acknowledge(future, len)?,
+                Event::Submitted(future, len) => self.wait(future, len)?,
+                Event::Done(appended, len) => self.acknowledge(appended, len)?,
                 Event::End(Ok(())) => return Ok(()),
                 Event::End(Err(error)) => {
                     self.drain(true)?;
@@ -202,11 +221,13 @@ impl Consumer<'_> {
     fn drain(&mut self, tell: bool) -> Result<(), Failure> {
         while self.gate.in_flight() > 0 && !self.is_lost {
             match self.events.recv().map_err(|_| self.lost())? {
-                Event::Submitted(future, len) if tell => self.acknowledge(future, len)?,
+                Event::Submitted(future, len) if tell => self.wait(future, len)?,
+                Event::Done(appended, len) if tell => self.acknowledge(appended, len)?,
                 Event::Submitted(future, len) => {
                     let _ = future.wait();
                     self.gate.leave(len);
                 }
+                Event::Done(_, len) => self.gate.leave(len),
                 Event::End(_) | Event::Interrupted => {}
                 Event::Lost => return Err(self.lost()),
             }
@@ -219,11 +240,18 @@ impl Consumer<'_> {
         Failure::new(Exit::Failed, "the input thread is gone")
     }
 
-    fn acknowledge(&mut self, future: AppendFuture, len_bytes: usize) -> Result<(), Failure> {
+    fn wait(&mut self, mut future: AppendFuture, len_bytes: usize) -> Result<(), Failure> {
         let told = if future.is_done() { Ok(()) } else { self.output.flush() };
-        let appended = future.wait();
+        let acknowledged = self.acknowledge(future.wait(), len_bytes);
+        told.and(acknowledged)
+    }
+
+    fn acknowledge(
+        &mut self,
+        appended: Result<Appended, Error>,
+        len_bytes: usize,
+    ) -> Result<(), Failure> {
         self.gate.leave(len_bytes);
-        told?;
         let appended = appended.map_err(|error| self.session.failure(&error))?;
         self.acknowledged += 1;
         self.progress.advance(len_bytes as u64 + 1);

@@ -3,6 +3,8 @@
 use std::fmt::Arguments;
 use std::io::{self, BufWriter, StdoutLock, Write as _};
 
+use serde::Serialize;
+
 use crate::exit::Failure;
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -25,8 +27,9 @@ impl Output {
             .map_err(|error| Failure::output(&error))
     }
 
-    pub fn json(&mut self, value: &serde_json::Value) -> Result<(), Failure> {
-        self.line(format_args!("{value}"))
+    pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(value).expect("our own types are JSON");
+        self.line(format_args!("{text}"))
     }
 
     pub fn flush(&mut self) -> Result<(), Failure> {

@@ -54,8 +54,6 @@ impl Command<'_> {
     fn partition(&mut self, partition: &Partition) -> Result<(), Failure> {
         let reader = partition.reader(self.start);
         let mut reader = reader.map_err(|error| self.session.failure(&error))?;
-        // A batch may begin before the offset asked for.
-        let from = reader.position();
         while self.left > 0 {
             if self.interrupt.is_asked() {
                 return Err(Failure::quiet(Exit::Interrupted));
@@ -64,8 +62,8 @@ impl Command<'_> {
             let Some(batch) = batch else { break };
             for record in &batch {
                 let record = record.map_err(|error| self.session.failure(&error))?;
-                if record.offset() < from || self.left == 0 {
-                    continue;
+                if self.left == 0 {
+                    break;
                 }
                 self.left -= 1;
                 self.output.bytes(record.value().unwrap_or_default())?;

@@ -1,7 +1,6 @@
 //! `ringlog topics`.
 
 use ringlog::TopicInfo;
-use serde_json::json;
 
 use crate::args::{Place, Topics};
 use crate::exit::Failure;
@@ -13,7 +12,7 @@ pub fn run(place: &Place, args: &Topics) -> Result<(), Failure> {
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         let mut output = Output::new();
         if args.json {
-            output.json(&topics.iter().map(json_of).collect())?;
+            output.json(&topics)?;
         } else {
             table(&topics, &mut output)?;
         }
@@ -40,25 +39,4 @@ fn table(topics: &[TopicInfo], output: &mut Output) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn json_of(topic: &TopicInfo) -> serde_json::Value {
-    let partitions: Vec<_> = topic
-        .partitions
-        .iter()
-        .map(|partition| {
-            json!({
-                "id": partition.id.0,
-                "log_start": partition.log_start.0,
-                "end": partition.end.0,
-                "durable_end": partition.durable_end.0,
-            })
-        })
-        .collect();
-    json!({
-        "name": topic.name,
-        "uuid": topic.uuid.to_string(),
-        "flush": topic.flush.to_string(),
-        "partitions": partitions,
-    })
 }
