@@ -6,18 +6,32 @@
 
 mod buf;
 mod clock;
+mod config;
 mod driver;
+mod engine;
 mod error;
 mod format;
 mod ids;
 mod limits;
+mod log;
+mod metrics;
+mod park;
+mod shard;
+mod topic;
 
 pub use clock::Clock;
+pub use config::{Ack, Backend, Flush, Options};
+pub use engine::{Capabilities, Engine, LogCapabilities, Stat};
 #[cfg(feature = "sim")]
 pub use driver::sim;
 pub use error::{Error, ErrorKind, Result};
 pub use format::record_batch::{Headers, Record, RecordView};
 pub use ids::{LeaderEpoch, Offset, PartitionId, Position};
+pub use metrics::{Latency, LogMetrics, Metrics, Recovery};
+pub use topic::append::{AppendFuture, AppendOptions, Appended};
+pub use topic::partition::Partition;
+pub use topic::read::{Batch, BatchIter, Follow, OwnedRecord, Reader, Records, Start};
+pub use topic::{PartitionInfo, Topic, TopicInfo, TopicSpec};
 
 /// Internals for this repository's own tests and benchmarks; no part of the API, never stable.
 #[doc(hidden)]

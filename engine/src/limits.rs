@@ -52,6 +52,8 @@ pub const RING_BYTES_MIN: usize = 64 << 10;
 pub const RING_BYTES_MAX: usize = 1 << 30;
 /// Default size of a ring.
 pub const RING_BYTES_DEFAULT: usize = 4 << 20;
+/// Rings together take at most this part of the memory there is.
+pub const RINGS_MEMORY_DIVISOR: u64 = 16;
 /// The control page that precedes the tail in a ring file.
 pub const RING_CONTROL_BYTES: usize = 4096;
 /// A frame above this part of the ring is its own group, written from private memory.

@@ -260,3 +260,12 @@ impl Disk for OsDisk {
 
 #[cfg(test)]
 mod tests;
+
+/// How much memory there is: the machine's, or what a cgroup leaves of it, whichever is less.
+pub fn memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    let machine = info.totalram.saturating_mul(u64::from(info.mem_unit));
+    let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let read = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    limits.iter().filter_map(|path| read(path)).fold(machine, u64::min)
+}

@@ -55,6 +55,11 @@ pub fn initialise(ring: &RingMap, log: Uuid) {
     ring.control(5).store(checksum(&words), Ordering::Release);
 }
 
+/// Says that a new file has taken this ring's name, to whoever still maps it.
+pub fn retire(ring: &RingMap) {
+    ring.control(RETIRED).store(1, Ordering::Release);
+}
+
 /// What a ring file says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {

@@ -44,6 +44,10 @@ impl Progress {
     pub(crate) fn claim(&self) -> Option<Claim> {
         self.claim
     }
+
+    pub(crate) fn claimed(&mut self, claim: Claim) {
+        self.claim = Some(claim);
+    }
 }
 
 impl Log {
@@ -150,7 +154,7 @@ impl Log {
             match self.poll_claim(what, payload, progress, context.waker()) {
                 Poll::Ready(Ok(claim)) => {
                     self.settle(progress);
-                    progress.claim = Some(claim);
+                    progress.claimed(claim);
                 }
                 other => return other,
             }
@@ -173,7 +177,7 @@ impl Log {
             match self.try_put(what, payload) {
                 Ok(claim) => return Poll::Ready(Ok(claim)),
                 Err(refusal) => {
-                    if let Some(error) = self.refused(refusal, frame_len) {
+                    if let Some(error) = self.refused(refusal) {
                         self.settle(progress);
                         return Poll::Ready(Err(error));
                     }
@@ -184,7 +188,7 @@ impl Log {
                 progress.ticket = Some(self.room_waiters.register(0, waker, progress.ticket));
                 return match self.try_put(what, payload) {
                     Ok(claim) => Poll::Ready(Ok(claim)),
-                    Err(refusal) => match self.refused(refusal, frame_len) {
+                    Err(refusal) => match self.refused(refusal) {
                         Some(error) => {
                             self.settle(progress);
                             Poll::Ready(Err(error))
@@ -217,10 +221,10 @@ impl Log {
     }
 
     /// The error for a refusal that waiting does not mend; otherwise sets in motion what it waits for.
-    fn refused(&self, refusal: Refusal, frame_len: u64) -> Option<Error> {
+    fn refused(&self, refusal: Refusal) -> Option<Error> {
         match refusal {
             Refusal::Room => {
-                self.want_room(frame_len);
+                self.want_room();
                 None
             }
             Refusal::Segment => {
@@ -253,9 +257,9 @@ impl Log {
     }
 
     /// A full ring drains by itself; an async log's open group must be told to.
-    fn want_room(&self, _frame_len: u64) {
-        let base = self.writer.lock().head();
-        self.want(base);
+    fn want_room(&self) {
+        let head = self.writer.lock().head();
+        self.want(head);
     }
 
     fn poll_level(&self, end: u64, progress: &mut Progress, waker: &Waker) -> Poll<Result<()>> {
@@ -279,18 +283,13 @@ impl Log {
         Poll::Pending
     }
 
+    /// Whether a claimed append has its level.
+    pub(crate) fn is_reached(&self, progress: &Progress) -> bool {
+        progress.claim.is_some_and(|claim| self.reached(progress.level) >= claim.end)
+    }
+
     /// Whether this level waits for more than commits, on a log that does not flush by itself.
     fn needs_flush(&self, level: Ack) -> bool {
         self.class == crate::config::Flush::Async && (level == Ack::Durable || !self.ring_in_file)
-    }
-
-    /// Polls until `end` has reached `level`: for callers that wait without having appended.
-    pub(crate) fn poll_reached(
-        &self,
-        end: u64,
-        progress: &mut Progress,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<()>> {
-        self.poll_level(end, progress, context.waker())
     }
 }

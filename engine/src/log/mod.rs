@@ -33,8 +33,8 @@ use crate::config::{Ack, Flush, LogOptions};
 use crate::driver::disk::DiskRef;
 use crate::error::Error;
 use crate::format::Seed;
-use crate::ids::{LogId, StreamId};
-use crate::metrics::LogMetrics;
+use crate::ids::{LogId, Offset, StreamId};
+use crate::metrics::Counters;
 
 use ring::Ring;
 use segment::Segment;
@@ -85,7 +85,7 @@ pub(crate) struct Log {
     pub(crate) upkeep: Mutex<upkeep::Upkeep>,
     starving: AtomicBool,
     maintenance: MaintenanceSignal,
-    pub(crate) metrics: LogMetrics,
+    pub(crate) metrics: Counters,
     /// Ranges that recovery proved damaged, by position.
     pub(crate) damage: Vec<recovery::Damage>,
     /// The metadata log's state, for its checkpoints.
@@ -110,7 +110,7 @@ pub(crate) struct Parts {
     pub(crate) damage: Vec<recovery::Damage>,
     pub(crate) stop: Option<Stop>,
     pub(crate) snapshot: Vec<u8>,
-    pub(crate) metrics: LogMetrics,
+    pub(crate) metrics: Counters,
 }
 
 impl std::fmt::Debug for Log {
@@ -314,6 +314,13 @@ impl Log {
             writer.streams.resize_with(at + 1, || None);
         }
         writer.streams[at] = Some(Box::new(state));
+    }
+
+    /// Readers start here from now on; the trim is durable.
+    pub(crate) fn set_log_start(&self, id: StreamId, offset: Offset) {
+        if let Some(state) = self.writer.lock().stream(id) {
+            state.log_start = state.log_start.max(offset.0);
+        }
     }
 
     /// Takes a stream out; its frames are dead from now on.

@@ -85,6 +85,11 @@ impl Cursor {
         }
     }
 
+    /// Topic and partition, for messages.
+    pub(crate) fn label(&self) -> Arc<str> {
+        Arc::clone(&self.label)
+    }
+
     /// The next offset it will give.
     pub(crate) fn next_offset(&self) -> u64 {
         self.next

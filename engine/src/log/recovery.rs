@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -18,7 +17,7 @@ use super::segment::{self, OpenSegment, Recipe, Segment, header_for};
 use super::upkeep::Upkeep;
 use super::writer::{Rolled, StreamState};
 use crate::config::LogOptions;
-use crate::driver::disk::{Disk, DiskRef, full_path, io_error};
+use crate::driver::disk::{DiskRef, full_path, io_error};
 use crate::error::{Error, Result};
 use crate::format::Seed;
 use crate::format::checkpoint::{Checkpoint, SegmentEntry};
@@ -27,6 +26,7 @@ use crate::format::group::GroupHeader;
 use crate::format::ring_control::{self, Identity};
 use crate::ids::{LeaderEpoch, LogId, Offset, Position, StreamId};
 use crate::limits::{GROUP_ALIGN, GROUP_HEADER_BYTES, SEGMENT_BYTES_FIRST};
+use crate::metrics::Recovery;
 
 /// A range of a log that recovery proved damaged.
 #[derive(Clone, Debug)]
@@ -36,20 +36,6 @@ pub(crate) struct Damage {
     /// Where sense begins again.
     pub(crate) to: u64,
     pub(crate) error: Error,
-}
-
-/// What recovery did, for metrics and `stat`.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Report {
-    pub(crate) took: Duration,
-    /// The newest checkpoint was a clean close's, and nothing came after it.
-    pub(crate) clean: bool,
-    pub(crate) scanned_bytes: u64,
-    pub(crate) replayed_bytes: u64,
-    /// Bytes of a torn tail that were cut: probed boundaries that held something of this log.
-    pub(crate) cut_bytes: u64,
-    /// *Written* bytes that the ring should have had.
-    pub(crate) lost_bytes: u64,
 }
 
 /// A recovered log, before its writer starts.
@@ -70,7 +56,7 @@ pub(crate) struct Recovered {
     pub(crate) snapshot: Vec<u8>,
     /// Payloads of metadata frames since the snapshot, in order.
     pub(crate) metadata: Vec<Vec<u8>>,
-    pub(crate) report: Report,
+    pub(crate) report: Recovery,
 }
 
 /// Makes the directory of a new log: one small segment and the first checkpoint, durable.
@@ -140,7 +126,7 @@ struct Run<'a> {
     /// Accepted groups at or above `proven`: base and length.
     unproven: Vec<(u64, u64)>,
     end: u64,
-    report: Report,
+    report: Recovery,
 }
 
 impl<'a> Run<'a> {
@@ -166,7 +152,7 @@ impl<'a> Run<'a> {
             proven: checkpoint.position.0,
             unproven: Vec::new(),
             end: checkpoint.position.0,
-            report: Report { clean: checkpoint.clean, ..Report::default() },
+            report: Recovery { clean: checkpoint.clean, ..Recovery::default() },
             dir,
             checkpoint,
         };

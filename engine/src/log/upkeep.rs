@@ -119,17 +119,17 @@ impl Log {
 
     fn store_checkpoint(&self, upkeep: &mut Upkeep, clean: bool) -> Result<()> {
         upkeep.sequence += 1;
-        let segments = self.segments.read().values().map(|segment| SegmentEntry {
+        let entry = |segment: &Arc<Segment>| SegmentEntry {
             base: Position(segment.base()),
             len_bytes: segment.len(),
-        });
+        };
         let checkpoint = Checkpoint {
             log: self.uuid,
             sequence: upkeep.sequence,
             position: Position(upkeep.position),
             epoch: upkeep.epoch,
             clean,
-            segments: segments.collect(),
+            segments: self.segments.read().values().map(entry).collect(),
             streams: upkeep.streams.clone(),
             snapshot: self.snapshot.lock().clone(),
         };

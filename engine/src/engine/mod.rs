@@ -1,0 +1,314 @@
+//! An engine: an open data directory, its logs, the shard that flushes them and the thread that
+//! does the slow work. Opening recovers; closing, or dropping, flushes and leaves a clean end.
+
+mod close;
+mod info;
+mod maintenance;
+mod open;
+mod runner;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::config::{Ack, Flush, Options};
+use crate::driver::disk::{DiskRef, LockGuard};
+use crate::error::{Error, Result};
+use crate::format::frame::FrameKind;
+use crate::ids::{LogId, StreamId};
+use crate::limits::STREAMS_MAX;
+use crate::log::append::{Payload, Progress};
+use crate::log::{Log, recovery};
+use crate::topic::catalog::{Catalog, Change, TopicMeta, to_json};
+use crate::topic::{Host, Topic, TopicInfo, TopicSpec};
+
+pub use info::{Capabilities, LogCapabilities, Stat};
+use maintenance::Maintenance;
+use open::Maker;
+use runner::Runner;
+
+/// The metadata log.
+pub(crate) const META: LogId = LogId(0);
+
+/// An open data directory: cheap to clone, usable from any thread. Several may be open in one
+/// process, each on a directory of its own.
+///
+/// The last handle that goes (engine, topic, partition or reader) closes it; see
+/// [`close`](Self::close) to do so with a deadline and an answer.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    maker: Maker,
+    options: Options,
+    uuid: Uuid,
+    opened_in: Duration,
+    logs: RwLock<BTreeMap<LogId, Arc<Log>>>,
+    catalog: RwLock<Catalog>,
+    /// Changes of the catalog, one at a time.
+    changing: Mutex<()>,
+    runner: Runner,
+    maintenance: Arc<Maintenance>,
+    lock: Mutex<Option<LockGuard>>,
+    closed: AtomicBool,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Engine").field(&self.inner.maker.disk.root()).finish()
+    }
+}
+
+impl Host for Inner {
+    fn block_on(
+        &self,
+        timeout: Duration,
+        poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>,
+    ) -> bool {
+        self.runner.block_on(timeout, poll)
+    }
+
+    fn append_timeout(&self) -> Duration {
+        self.options.append_timeout
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.maker.clock.wall_ms()
+    }
+}
+
+impl Engine {
+    /// How to open one.
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    fn host(&self) -> Arc<dyn Host> {
+        Arc::clone(&self.inner) as Arc<dyn Host>
+    }
+
+    /// Makes a topic, durably, and its log if it is the first of its flush class. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::TopicExists`], [`Error::InvalidArgument`] for a name or count out of range,
+    /// [`Error::Closed`], and what an append can meet.
+    pub fn create_topic(&self, spec: TopicSpec) -> Result<Topic> {
+        self.inner.check_open()?;
+        let _one_at_a_time = self.inner.changing.lock();
+        self.create_locked(spec)
+    }
+
+    fn create_locked(&self, spec: TopicSpec) -> Result<Topic> {
+        spec.validate()?;
+        if self.inner.catalog.read().topic(&spec.name).is_some() {
+            return Err(Error::TopicExists { topic: spec.name });
+        }
+        let id = self.inner.log_for(spec.flush)?;
+        let first_stream = self.inner.catalog.read().logs.get(&id).map_or(0, |log| log.next_stream);
+        let streams = first_stream..first_stream.saturating_add(spec.partitions);
+        if streams.end > STREAMS_MAX {
+            let reason = format!("this log has had {first_stream} of at most {STREAMS_MAX}");
+            return Err(Error::invalid("partitions", reason));
+        }
+        let meta = TopicMeta {
+            name: spec.name,
+            uuid: Uuid::new_v4(),
+            flush: spec.flush,
+            partitions: spec.partitions,
+            log: id,
+            first_stream,
+        };
+        let name = meta.name.clone();
+        let log = self.inner.log(LogId(id))?;
+        self.inner.make_durable(&Change::TopicCreated(meta.clone()))?;
+        for stream in streams {
+            log.add_stream(StreamId(stream), recovery::fresh_stream());
+        }
+        self.inner.apply(Change::TopicCreated(meta));
+        self.topic(&name)
+    }
+
+    /// The topic of this name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`].
+    pub fn topic(&self, name: &str) -> Result<Topic> {
+        let catalog = self.inner.catalog.read();
+        let unknown = || Error::UnknownTopic { topic: name.to_owned() };
+        let meta = catalog.topic(name).ok_or_else(unknown)?;
+        let log = self.inner.log(LogId(meta.log))?;
+        Ok(Topic::new(Arc::clone(meta), log, self.host()))
+    }
+
+    /// The topic of this name, made if it is not there. One that is there stays as it is, whatever
+    /// `spec` says of partitions and flush class.
+    ///
+    /// # Errors
+    /// As [`create_topic`](Self::create_topic).
+    pub fn open_or_create_topic(&self, spec: TopicSpec) -> Result<Topic> {
+        self.inner.check_open()?;
+        let _one_at_a_time = self.inner.changing.lock();
+        match self.topic(&spec.name) {
+            Err(Error::UnknownTopic { .. }) => self.create_locked(spec),
+            found => found,
+        }
+    }
+
+    /// Every topic, by name.
+    pub fn topics(&self) -> Vec<TopicInfo> {
+        let names: Vec<String> =
+            self.inner.catalog.read().topics().map(|topic| topic.name.clone()).collect();
+        // One deleted meanwhile is left out.
+        names.iter().filter_map(|name| self.topic(name).ok()?.describe().ok()).collect()
+    }
+
+    /// Deletes a topic and all its records, durably. Handles to it, and its readers, get
+    /// [`Error::UnknownTopic`] from then on. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], and what an append can meet.
+    pub fn delete_topic(&self, name: &str) -> Result<()> {
+        self.inner.check_open()?;
+        let _one_at_a_time = self.inner.changing.lock();
+        let unknown = || Error::UnknownTopic { topic: name.to_owned() };
+        let meta = self.inner.catalog.read().topic(name).cloned().ok_or_else(unknown)?;
+        let log = self.inner.log(LogId(meta.log))?;
+        self.inner.make_durable(&Change::TopicDeleted { uuid: meta.uuid })?;
+        for stream in meta.first_stream..meta.first_stream + meta.partitions {
+            log.remove_stream(StreamId(stream));
+        }
+        self.inner.apply(Change::TopicDeleted { uuid: meta.uuid });
+        log.trimmed();
+        Ok(())
+    }
+
+    /// Flushes everything and leaves a clean end, so that the next open scans nothing. Appends and
+    /// waits of other handles get [`Error::Closed`]; closing again does nothing. Blocks, up to
+    /// `timeout`.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] if the device did not finish in time: what was acknowledged is safe all
+    /// the same, and the next open recovers. [`Error::Latched`] if a log had failed.
+    pub fn close(&self, timeout: Duration) -> Result<()> {
+        self.inner.close(timeout)
+    }
+
+    /// Turns the shard and upkeep once, where no thread does.
+    #[cfg(feature = "sim")]
+    pub fn turn(&self) {
+        self.inner.runner.turn();
+    }
+
+    /// Opens on a simulated disk: nothing runs but when a call, or [`turn`](Self::turn), turns it.
+    /// `clock` is the disk's.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    #[cfg(feature = "sim")]
+    pub fn open_simulated(
+        disk: &crate::driver::sim::SimDisk,
+        options: Options,
+        clock: Clock,
+    ) -> Result<Self> {
+        options.validate()?;
+        let driver = Box::new(crate::driver::sim::SimDriver::new(disk));
+        let disk: DiskRef = Arc::new(disk.clone());
+        open::open(disk, options, clock, open::Turned::ByCaller(driver))
+    }
+}
+
+impl Options {
+    /// Opens the directory, recovering what its last writer left; makes it if it is not there.
+    /// Blocks: for a few milliseconds, after a crash for as long as the tail takes to read.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] names the holder; [`Error::NotADataDirectory`],
+    /// [`Error::UnsupportedFormat`], [`Error::ReadOnly`] and [`Error::Corrupt`] (of engine.meta or
+    /// both checkpoints) leave everything as it was; [`Error::NotDurable`] unless
+    /// [`allow_volatile`](Self::allow_volatile). A damaged log does not keep the engine from
+    /// opening: appends to it fail, reads outside the damage go on.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
+        self.validate()?;
+        let disk = crate::driver::os::OsDisk::open(path.as_ref(), self.create)?;
+        open::open(Arc::new(disk), self, Clock::default(), open::Turned::ByThread)
+    }
+}
+
+impl Inner {
+    fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Error::Closed { outcome_unknown: false });
+        }
+        Ok(())
+    }
+
+    fn log(&self, id: LogId) -> Result<Arc<Log>> {
+        let found = self.logs.read().get(&id).cloned();
+        found.ok_or_else(|| {
+            let path = self.maker.disk.root().join(id.dir());
+            Error::corrupt(path, 0, "the log of this topic is missing")
+        })
+    }
+
+    /// The number of the log of this class, made if this is the first topic of it.
+    fn log_for(&self, flush: Flush) -> Result<u32> {
+        let found = self.catalog.read().log_of(flush);
+        if let Some((id, _)) = found {
+            return Ok(id);
+        }
+        let last = self.catalog.read().logs.keys().next_back().copied();
+        let id = last.unwrap_or(META.0) + 1;
+        recovery::create(&self.maker.disk, LogId(id), &self.options.log)?;
+        self.make_durable(&Change::LogCreated { id, flush })?;
+        let recovered = recovery::recover(&self.maker.disk, LogId(id), &self.options.log)?;
+        self.adopt(self.maker.make(LogId(id), flush, &self.options.log, recovered)?);
+        self.apply(Change::LogCreated { id, flush });
+        Ok(id)
+    }
+
+    /// Hands a log to the shard and to maintenance.
+    fn adopt(&self, log: Arc<Log>) {
+        self.maintenance.add(Arc::clone(&log));
+        self.runner.add(Arc::clone(&log));
+        self.logs.write().insert(log.id, log);
+    }
+
+    /// Writes a change of the catalog and waits until it is durable.
+    fn make_durable(&self, change: &Change) -> Result<()> {
+        let meta = self.log(META)?;
+        let mut payload = to_json(change);
+        let max = meta.options.max_payload_bytes;
+        if payload.len() > max {
+            return Err(Error::TooLarge { what: "change of topics", len: payload.len(), max });
+        }
+        let what = Payload { stream: StreamId(0), kind: FrameKind::Metadata, records: 0 };
+        let mut progress = Progress::new(Ack::Durable);
+        let mut outcome = None;
+        let timeout = self.options.append_timeout;
+        self.runner.block_on(timeout, &mut |context| {
+            meta.poll_put(what, &mut payload, &mut progress, context)
+                .map(|done| outcome = Some(done))
+        });
+        meta.settle(&mut progress);
+        let outcome_unknown = progress.claim().is_some();
+        outcome.unwrap_or(Err(Error::Timeout { after: timeout, outcome_unknown })).map(|_| ())
+    }
+
+    /// Makes a durable change true.
+    fn apply(&self, change: Change) {
+        let mut catalog = self.catalog.write();
+        catalog.apply(change);
+        if let Some(meta) = self.logs.read().get(&META) {
+            *meta.snapshot.lock() = catalog.snapshot();
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Opening a directory: is it ours, is it free, what does it hold; then its logs, metadata first.
+//! A directory that is refused has not been written to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use parking_lot::{Mutex, RwLock};
+use uuid::Uuid;
+
+use super::maintenance::Maintenance;
+use super::runner::Runner;
+use super::{Engine, Inner, META};
+use crate::buf::{RingMap, Waker};
+use crate::clock::Clock;
+use crate::config::{Backend, Flush, LogOptions, Options};
+use crate::driver::DriverChoice;
+use crate::driver::disk::{Disk, DiskRef, full_path, io_error};
+use crate::driver::op::Driver;
+use crate::error::{Error, Result};
+use crate::format::engine_meta::{EngineMeta, MetaError};
+use crate::format::ring_control::{self, Identity};
+use crate::format::{FORMAT_VERSION, Seed};
+use crate::ids::LogId;
+use crate::limits::RINGS_MEMORY_DIVISOR;
+use crate::log::recovery::{self, Recovered};
+use crate::log::ring::Ring;
+use crate::log::writer::{Start, Writer};
+use crate::log::{Log, MaintenanceSignal, Parts, Stop, checkpoints};
+use crate::metrics::Counters;
+use crate::shard::{Control, Shard, spawn};
+use crate::topic::catalog::Catalog;
+
+const META_FILE: &str = "engine.meta";
+/// What a directory may hold before its first creation has finished.
+const OWN_NAMES: [&str; 4] = ["LOCK", "READERS", "engine.meta.tmp", "log-000"];
+
+/// Who turns the shard.
+pub(crate) enum Turned {
+    /// A thread of the engine's.
+    ByThread,
+    /// Whoever calls.
+    ByCaller(Box<dyn Driver>),
+}
+
+/// What it takes to make a log's shared state.
+pub(crate) struct Maker {
+    pub(crate) disk: DiskRef,
+    pub(crate) clock: Clock,
+    waker: Waker,
+    signal: MaintenanceSignal,
+    file_ring: bool,
+}
+
+pub(crate) fn open(
+    disk: DiskRef,
+    options: Options,
+    clock: Clock,
+    turned: Turned,
+) -> Result<Engine> {
+    let started = Instant::now();
+    let found = read_meta(&*disk)?;
+    if found.is_none() {
+        refuse_strangers(&disk)?;
+        if !options.create {
+            let reason = "engine.meta is not there, and creating was not asked for".to_owned();
+            return Err(Error::NotADataDirectory { path: disk.root().to_path_buf(), reason });
+        }
+    }
+    let lock = disk.lock(options.lock_timeout)?;
+    check_facts(&*disk, &options)?;
+    // Another process may have made it before this one had the lock.
+    let meta = match read_meta(&*disk)? {
+        Some(meta) => meta,
+        None => initialise(&disk, &options, &clock)?,
+    };
+    let control = Arc::new(Control::new().map_err(|e| Error::io("make an eventfd for", disk.root(), e))?);
+    let maintenance = Arc::new(Maintenance::default());
+    let maker = Maker {
+        file_ring: options.log.ring_in_file && disk.facts().no_file_ring.is_none(),
+        waker: control.waker.clone(),
+        signal: Maintenance::signal(&maintenance),
+        disk,
+        clock: clock.clone(),
+    };
+    let (logs, catalog) = open_logs(&maker, &options)?;
+    let runner = match turned {
+        Turned::ByThread => {
+            let choice = match options.backend {
+                Backend::Auto => DriverChoice::Auto,
+                Backend::Uring => DriverChoice::Uring,
+                Backend::Plain => DriverChoice::Plain,
+            };
+            Maintenance::spawn(&maintenance)?;
+            Runner::Thread(spawn(control, choice, lock.clone(), clock)?)
+        }
+        Turned::ByCaller(driver) => {
+            let shard = Shard::new(Arc::clone(&control), driver, clock.clone());
+            Runner::by_caller(shard, control, Arc::clone(&maintenance), clock)
+        }
+    };
+    let inner = Inner {
+        maker,
+        options,
+        uuid: meta.uuid,
+        opened_in: started.elapsed(),
+        logs: RwLock::new(BTreeMap::new()),
+        catalog: RwLock::new(catalog),
+        changing: Mutex::new(()),
+        runner,
+        maintenance,
+        lock: Mutex::new(Some(lock)),
+        closed: AtomicBool::new(false),
+    };
+    logs.into_iter().for_each(|log| inner.adopt(log));
+    Ok(Engine { inner: Arc::new(inner) })
+}
+
+/// `None`: no engine.meta is there.
+pub(crate) fn read_meta(disk: &dyn Disk) -> Result<Option<EngineMeta>> {
+    let path = || full_path(disk, META_FILE);
+    let bytes = match checkpoints::read_all(disk, META_FILE) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(disk, "read", META_FILE)(error)),
+    };
+    EngineMeta::decode(&bytes).map(Some).map_err(|error| match error {
+        MetaError::NotOurs => Error::NotADataDirectory {
+            path: disk.root().to_path_buf(),
+            reason: "its engine.meta is another program's".to_owned(),
+        },
+        MetaError::Version(found) => {
+            Error::UnsupportedFormat { path: path(), found, supported: FORMAT_VERSION }
+        }
+        MetaError::Damaged => Error::corrupt(path(), 0, "both copies are damaged"),
+    })
+}
+
+/// A directory without engine.meta is ours to use only if nothing else is in it.
+fn refuse_strangers(disk: &DiskRef) -> Result<()> {
+    let refuse = |reason: String| {
+        Err(Error::NotADataDirectory { path: disk.root().to_path_buf(), reason })
+    };
+    let entries = match disk.list("") {
+        Ok(entries) => entries,
+        Err(error) => return Err(io_error(&**disk, "list", "")(error)),
+    };
+    for entry in &entries {
+        if !OWN_NAMES.contains(&entry.name.as_str()) {
+            return refuse(format!("no engine.meta, but \"{}\" is there", entry.name));
+        }
+    }
+    if entries.iter().any(|entry| entry.name == META.dir()) && recovery::has_groups(disk, META)? {
+        return refuse("engine.meta is missing, but its metadata log holds data".to_owned());
+    }
+    Ok(())
+}
+
+fn check_facts(disk: &dyn Disk, options: &Options) -> Result<()> {
+    if let (Some(reason), false) = (&disk.facts().volatile, options.allow_volatile) {
+        return Err(Error::NotDurable { path: disk.root().to_path_buf(), reason: reason.clone() });
+    }
+    let rings = 2 * options.log.ring_bytes as u64;
+    let memory = crate::driver::os::memory_bytes();
+    if rings > memory / RINGS_MEMORY_DIVISOR {
+        return Err(Error::invalid(
+            "ring_bytes",
+            format!("two rings of this size are over a sixteenth of {memory} bytes of memory"),
+        ));
+    }
+    Ok(())
+}
+
+/// Makes the metadata log, then engine.meta, whose presence says that the directory is whole.
+fn initialise(disk: &DiskRef, options: &Options, clock: &Clock) -> Result<EngineMeta> {
+    recovery::create(disk, META, &options.log.metadata())?;
+    let meta = EngineMeta { uuid: Uuid::new_v4(), created_ms: clock.wall_ms() };
+    checkpoints::write_all(&**disk, META_FILE, &meta.encode(), true)?;
+    Ok(meta)
+}
+
+fn open_logs(maker: &Maker, options: &Options) -> Result<(Vec<Arc<Log>>, Catalog)> {
+    let meta_options = options.log.metadata();
+    let mut recovered = recovery::recover(&maker.disk, META, &meta_options)?;
+    let changes = std::mem::take(&mut recovered.metadata);
+    let catalog = Catalog::load(&recovered.snapshot, &changes).map_err(|error| {
+        let path = full_path(&*maker.disk, &META.dir());
+        Error::corrupt(path, 0, format!("the topics cannot be read: {error}"))
+    })?;
+    recovered.snapshot = catalog.snapshot();
+    recovery::keep_only(&mut recovered.streams, &|_| false);
+    recovered.streams = vec![Some(Box::new(recovery::fresh_stream()))];
+    let mut logs = vec![maker.make(META, Flush::Sync, &meta_options, recovered)?];
+    for (id, log) in &catalog.logs {
+        let mut recovered = recovery::recover(&maker.disk, LogId(*id), &options.log)?;
+        restore_live(&mut recovered, &catalog, *id);
+        logs.push(maker.make(LogId(*id), log.flush, &options.log, recovered)?);
+    }
+    Ok((logs, catalog))
+}
+
+/// Streams of deleted topics go, those that were never appended to come.
+fn restore_live(recovered: &mut Recovered, catalog: &Catalog, id: u32) {
+    let live = catalog.live_streams(id);
+    recovery::keep_only(&mut recovered.streams, &|stream| live.contains(&stream.0));
+    for stream in live {
+        let at = stream as usize;
+        if recovered.streams.len() <= at {
+            recovered.streams.resize_with(at + 1, || None);
+        }
+        recovered.streams[at].get_or_insert_with(|| Box::new(recovery::fresh_stream()));
+    }
+    // Whatever the checkpoint has of deleted ones is looked through once.
+    recovered.upkeep.look_for_dead = true;
+}
+
+impl Maker {
+    /// The shared state of a recovered log.
+    pub(crate) fn make(
+        &self,
+        id: LogId,
+        class: Flush,
+        options: &LogOptions,
+        recovered: Recovered,
+    ) -> Result<Arc<Log>> {
+        let damaged = recovered.damage.first().map(|damage| damage.error.clone());
+        let in_file = self.file_ring && options.ring_in_file && damaged.is_none();
+        let fail = |error| Error::io("make the ring of", full_path(&*self.disk, &id.dir()), error);
+        let map = if in_file {
+            self.ring_file(id, recovered.uuid, options.ring_bytes).map_err(fail)?
+        } else {
+            RingMap::private(options.ring_bytes).map_err(fail)?
+        };
+        let ring = Ring::new(map, in_file, recovered.position, recovered.epoch);
+        let writer = Writer::new(Start {
+            seed: Seed::of(recovered.uuid),
+            log_uuid: recovered.uuid,
+            epoch: recovered.epoch,
+            group_bytes: options.group_bytes.min(options.ring_bytes / 2),
+            position: recovered.position,
+            segment: recovered.segment,
+            next: recovered.next,
+            streams: recovered.streams,
+            rolled: recovered.rolled,
+        });
+        Ok(Log::new(Parts {
+            id,
+            uuid: recovered.uuid,
+            class,
+            options: options.clone(),
+            disk: Arc::clone(&self.disk),
+            clock: self.clock.clone(),
+            ring,
+            ring_in_file: in_file,
+            writer,
+            segments: recovered.segments,
+            upkeep: recovered.upkeep,
+            waker: self.waker.clone(),
+            maintenance: Arc::clone(&self.signal),
+            damage: recovered.damage,
+            stop: damaged.map(Stop::Damaged),
+            snapshot: recovered.snapshot,
+            metrics: Counters::new(recovered.report),
+        }))
+    }
+
+    /// The log's ring file: the one that is there if it fits, else a new one in its place.
+    fn ring_file(&self, id: LogId, log: Uuid, len: usize) -> std::io::Result<RingMap> {
+        let path = format!("{}/ring", id.dir());
+        if let Ok(Some(ring)) = self.disk.open_ring(&path) {
+            if ring.len() == len && ring_control::identify(&ring, log) == Identity::Ours {
+                return Ok(ring);
+            }
+            ring_control::retire(&ring);
+        }
+        let ring = self.disk.create_ring(&path, len)?;
+        ring_control::initialise(&ring, log);
+        Ok(ring)
+    }
+}

@@ -1,0 +1,160 @@
+//! A shard: the only owner of a driver. It turns the flushers of its logs, and is itself turned: by
+//! a thread of its own, or by whoever holds it (the simulator, a caller).
+
+mod thread;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::buf::Waker;
+use crate::clock::Clock;
+use crate::driver::op::{Completion, Driver, Token};
+use crate::error::Result;
+use crate::limits::DRIVER_OPS_MAX;
+use crate::log::flusher::{Flusher, Next};
+use crate::log::{Log, Stop};
+
+pub(crate) use thread::{ShardThread, spawn};
+
+/// Token bits that name the op within its log; the rest names the log.
+const OP_BITS: u32 = 48;
+
+/// What others may tell a shard.
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub(crate) waker: Waker,
+    inbox: Mutex<Vec<Arc<Log>>>,
+    closing: AtomicBool,
+}
+
+impl Control {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            waker: Waker::new()?,
+            inbox: Mutex::default(),
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    /// Hands a log to the shard.
+    pub(crate) fn add(&self, log: Arc<Log>) {
+        self.inbox.lock().push(log);
+        self.waker.wake();
+    }
+
+    /// Asks the shard to flush everything and end.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        self.waker.wake();
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+}
+
+/// See the module.
+pub(crate) struct Shard {
+    control: Arc<Control>,
+    driver: Box<dyn Driver>,
+    clock: Clock,
+    flushers: Vec<Flusher>,
+    completions: Vec<Completion>,
+    ops: u64,
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("flushers", &self.flushers).finish_non_exhaustive()
+    }
+}
+
+impl Shard {
+    pub(crate) fn new(control: Arc<Control>, driver: Box<dyn Driver>, clock: Clock) -> Self {
+        Self { control, driver, clock, flushers: Vec::new(), completions: Vec::new(), ops: 0 }
+    }
+
+    /// Waits as `next` says, takes in what has completed, and emits what can be emitted. An error
+    /// means that the driver is gone: every log is latched.
+    pub(crate) fn turn(&mut self, next: Next) -> Result<Next, std::io::Error> {
+        let timeout = match next {
+            Next::Again => Some(Duration::ZERO),
+            Next::Sleep(at) => at.map(|at| at.saturating_sub(self.clock.now())),
+        };
+        let waited = self.driver.wait(timeout, &mut self.completions);
+        if let Err(error) = waited {
+            self.fail(&error);
+            return Err(error);
+        }
+        for log in self.control.inbox.lock().drain(..) {
+            self.flushers.push(Flusher::new(log));
+        }
+        let now = self.clock.now();
+        for Completion { token, result } in self.completions.drain(..) {
+            let flusher = &mut self.flushers[(token.0 >> OP_BITS) as usize];
+            flusher.complete(token.0, result, now);
+        }
+        let (next, submitted) = self.emit(now);
+        if submitted {
+            // The device works while the waiters below are woken.
+            if let Err(error) = self.driver.wait(Some(Duration::ZERO), &mut self.completions) {
+                self.fail(&error);
+                return Err(error);
+            }
+        }
+        for flusher in &mut self.flushers {
+            flusher.fire();
+        }
+        Ok(if self.completions.is_empty() { next } else { Next::Again })
+    }
+
+    fn emit(&mut self, now: Duration) -> (Next, bool) {
+        let mut earliest = Next::Sleep(None);
+        let mut submitted = false;
+        for (number, flusher) in self.flushers.iter_mut().enumerate() {
+            flusher.tick(now);
+            let next = flusher.turn(now, &mut |op| {
+                debug_assert!(self.driver.in_flight() < DRIVER_OPS_MAX);
+                self.ops += 1;
+                let token = ((number as u64) << OP_BITS) | (self.ops & ((1 << OP_BITS) - 1));
+                self.driver.submit(Token(token), op);
+                submitted = true;
+                token
+            });
+            earliest = earlier(earliest, next);
+        }
+        (earliest, submitted)
+    }
+
+    fn fail(&self, error: &std::io::Error) {
+        for flusher in &self.flushers {
+            let cause = format!("{}: {error}", self.driver.name());
+            flusher.log().stop(Stop::Latched(cause.into()));
+        }
+    }
+
+    /// Whether nothing is claimed, queued or in flight, or never will move again.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.control.inbox.lock().is_empty()
+            && self.flushers.iter().all(|flusher| {
+                !flusher.has_ops() && (flusher.is_idle() || flusher.log().stop_reason().is_some())
+            })
+    }
+
+    pub(crate) fn control(&self) -> &Arc<Control> {
+        &self.control
+    }
+}
+
+fn earlier(a: Next, b: Next) -> Next {
+    match (a, b) {
+        (Next::Again, _) | (_, Next::Again) => Next::Again,
+        (Next::Sleep(a), Next::Sleep(b)) => Next::Sleep(match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (at, None) | (None, at) => at,
+        }),
+    }
+}

@@ -1,0 +1,136 @@
+//! The catalog: which topics there are and which streams of which log are theirs. Its changes are
+//! JSON frames of the metadata log; applying one twice changes nothing, so that a snapshot may
+//! overlap the changes that follow it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::config::Flush;
+
+/// A topic as the catalog has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TopicMeta {
+    pub(crate) name: String,
+    pub(crate) uuid: Uuid,
+    pub(crate) flush: Flush,
+    pub(crate) partitions: u32,
+    /// Number of the log.
+    pub(crate) log: u32,
+    /// Partition 0's stream; the others follow.
+    pub(crate) first_stream: u32,
+}
+
+/// A log as the catalog has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogMeta {
+    pub(crate) flush: Flush,
+    /// Streams below this have been given out, and are never again.
+    pub(crate) next_stream: u32,
+}
+
+/// A change of the catalog.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Change {
+    /// A log's directory is there, durable.
+    LogCreated { id: u32, flush: Flush },
+    /// A topic exists.
+    TopicCreated(TopicMeta),
+    /// A topic is gone, its frames dead.
+    TopicDeleted { uuid: Uuid },
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Catalog {
+    pub(crate) logs: BTreeMap<u32, LogMeta>,
+    topics: BTreeMap<String, Arc<TopicMeta>>,
+}
+
+impl Catalog {
+    /// From a snapshot and the changes since; an error names what could not be read.
+    pub(crate) fn load(snapshot: &[u8], changes: &[Vec<u8>]) -> Result<Self, serde_json::Error> {
+        let mut catalog: Self =
+            if snapshot.is_empty() { Self::default() } else { serde_json::from_slice(snapshot)? };
+        for change in changes {
+            catalog.apply(serde_json::from_slice(change)?);
+        }
+        Ok(catalog)
+    }
+
+    /// For a checkpoint.
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
+        to_json(self)
+    }
+
+    pub(crate) fn apply(&mut self, change: Change) {
+        match change {
+            Change::LogCreated { id, flush } => {
+                self.logs.entry(id).or_insert(LogMeta { flush, next_stream: 0 });
+            }
+            Change::TopicCreated(topic) => {
+                if let Some(log) = self.logs.get_mut(&topic.log) {
+                    let end = topic.first_stream.saturating_add(topic.partitions);
+                    log.next_stream = log.next_stream.max(end);
+                }
+                self.topics.insert(topic.name.clone(), Arc::new(topic));
+            }
+            Change::TopicDeleted { uuid } => self.topics.retain(|_, topic| topic.uuid != uuid),
+        }
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> Option<&Arc<TopicMeta>> {
+        self.topics.get(name)
+    }
+
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &Arc<TopicMeta>> {
+        self.topics.values()
+    }
+
+    /// The log of a flush class, if one was made.
+    pub(crate) fn log_of(&self, flush: Flush) -> Option<(u32, LogMeta)> {
+        self.logs.iter().find(|(_, log)| log.flush == flush).map(|(id, log)| (*id, *log))
+    }
+
+    /// The streams of a log that belong to topics.
+    pub(crate) fn live_streams(&self, log: u32) -> BTreeSet<u32> {
+        let here = self.topics.values().filter(|topic| topic.log == log);
+        here.flat_map(|topic| topic.first_stream..topic.first_stream + topic.partitions).collect()
+    }
+}
+
+/// JSON of a change, as its frame holds it.
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("plain structs with string keys always serialise")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_applied_twice_change_nothing() {
+        let topic = TopicMeta {
+            name: "t".into(),
+            uuid: Uuid::from_u128(7),
+            flush: Flush::Sync,
+            partitions: 3,
+            log: 1,
+            first_stream: 0,
+        };
+        let changes = [
+            Change::LogCreated { id: 1, flush: Flush::Sync },
+            Change::TopicCreated(topic.clone()),
+            Change::TopicDeleted { uuid: topic.uuid },
+        ];
+        let bytes: Vec<Vec<u8>> = changes.iter().map(to_json).collect();
+        let once = Catalog::load(b"", &bytes).unwrap();
+        let again = Catalog::load(&once.snapshot(), &bytes).unwrap();
+        assert_eq!(once, again);
+        assert_eq!(again.logs[&1].next_stream, 3);
+        assert!(again.topic("t").is_none());
+    }
+}

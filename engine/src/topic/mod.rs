@@ -1,0 +1,184 @@
+//! Topics: named sets of partitions. A partition is a stream of one log; these handles add names,
+//! record batches and waiting to what the log does.
+
+pub(crate) mod append;
+pub(crate) mod catalog;
+pub(crate) mod partition;
+pub(crate) mod read;
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::config::Flush;
+use crate::error::{Error, Result};
+use crate::ids::{Offset, PartitionId, StreamId};
+use crate::limits::{TOPIC_NAME_BYTES_MAX, TOPIC_PARTITIONS_MAX};
+use crate::log::Log;
+
+use catalog::TopicMeta;
+use partition::Partition;
+
+/// What handles need of their engine, which they keep alive.
+pub(crate) trait Host: Send + Sync {
+    /// Polls until ready or until the deadline; turns the shard meanwhile where nobody else does.
+    fn block_on(&self, timeout: Duration, poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>) -> bool;
+    /// The deadline of calls that name none.
+    fn append_timeout(&self) -> Duration;
+    /// Milliseconds since the epoch.
+    fn now_ms(&self) -> i64;
+}
+
+/// What a new topic shall be.
+///
+/// ```
+/// use ringlog::{Flush, TopicSpec};
+/// let spec = TopicSpec::new("orders").partitions(4).flush(Flush::Async);
+/// # let _ = spec;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct TopicSpec {
+    pub(crate) name: String,
+    pub(crate) partitions: u32,
+    pub(crate) flush: Flush,
+}
+
+impl TopicSpec {
+    /// One partition, `sync`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), partitions: 1, flush: Flush::Sync }
+    }
+
+    /// How many partitions (default 1).
+    pub fn partitions(mut self, partitions: u32) -> Self {
+        self.partitions = partitions;
+        self
+    }
+
+    /// Its flush class (default `sync`).
+    pub fn flush(mut self, flush: Flush) -> Self {
+        self.flush = flush;
+        self
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let name = &self.name;
+        if name.is_empty() || name.len() > TOPIC_NAME_BYTES_MAX || name == "." || name == ".." {
+            let reason = format!("\"{name}\" is not 1 to {TOPIC_NAME_BYTES_MAX} bytes long");
+            return Err(Error::invalid("topic name", reason));
+        }
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if let Some(illegal) = name.chars().find(|c| !legal(*c)) {
+            let reason = format!("\"{name}\" has {illegal:?}; letters, digits, . _ - are allowed");
+            return Err(Error::invalid("topic name", reason));
+        }
+        if !(1..=TOPIC_PARTITIONS_MAX).contains(&self.partitions) {
+            let reason = format!("{} is not within 1..={TOPIC_PARTITIONS_MAX}", self.partitions);
+            return Err(Error::invalid("partitions", reason));
+        }
+        Ok(())
+    }
+}
+
+/// What a partition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PartitionInfo {
+    /// Its number in the topic.
+    pub id: PartitionId,
+    /// First retained offset.
+    pub log_start: Offset,
+    /// Next offset to assign (LEO).
+    pub end: Offset,
+    /// Everything below is on stable storage; a lower bound while appends are in flight.
+    pub durable_end: Offset,
+}
+
+/// What a topic is and holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TopicInfo {
+    /// Its name.
+    pub name: String,
+    /// Its identity: a topic that was deleted and created again has another.
+    pub uuid: Uuid,
+    /// Its flush class.
+    pub flush: Flush,
+    /// Its partitions, by number.
+    pub partitions: Vec<PartitionInfo>,
+}
+
+/// A topic; cheap to clone, usable from any thread, keeps its engine open.
+#[derive(Clone)]
+pub struct Topic {
+    meta: Arc<TopicMeta>,
+    log: Arc<Log>,
+    host: Arc<dyn Host>,
+}
+
+impl std::fmt::Debug for Topic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Topic").field("name", &self.meta.name).finish_non_exhaustive()
+    }
+}
+
+impl Topic {
+    pub(crate) fn new(meta: Arc<TopicMeta>, log: Arc<Log>, host: Arc<dyn Host>) -> Self {
+        Self { meta, log, host }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.meta.name
+    }
+
+    /// Its identity.
+    pub fn uuid(&self) -> Uuid {
+        self.meta.uuid
+    }
+
+    /// Its flush class.
+    pub fn flush(&self) -> Flush {
+        self.meta.flush
+    }
+
+    /// How many partitions it has.
+    pub fn partitions(&self) -> u32 {
+        self.meta.partitions
+    }
+
+    /// One of its partitions, numbered from 0.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPartition`].
+    pub fn partition(&self, partition: u32) -> Result<Partition> {
+        if partition >= self.meta.partitions {
+            return Err(Error::UnknownPartition {
+                topic: self.meta.name.clone(),
+                partition,
+                partitions: self.meta.partitions,
+            });
+        }
+        let stream = StreamId(self.meta.first_stream + partition);
+        let id = PartitionId(partition);
+        Ok(Partition::new(&self.meta, id, stream, Arc::clone(&self.log), Arc::clone(&self.host)))
+    }
+
+    /// What it is and holds, now.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`] if it was deleted.
+    pub fn describe(&self) -> Result<TopicInfo> {
+        let partitions = (0..self.meta.partitions).map(|id| self.partition(id)?.info());
+        Ok(TopicInfo {
+            name: self.meta.name.clone(),
+            uuid: self.meta.uuid,
+            flush: self.meta.flush,
+            partitions: partitions.collect::<Result<_>>()?,
+        })
+    }
+}

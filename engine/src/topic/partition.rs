@@ -1,0 +1,232 @@
+//! A partition: where records are appended to and read from.
+
+use std::sync::Arc;
+
+use super::append::{AppendFuture, AppendOptions, Appended, appended, with_scratch};
+use super::catalog::TopicMeta;
+use super::read::{Reader, Start};
+use super::{Host, PartitionInfo};
+use crate::config::Ack;
+use crate::error::{Error, Result};
+use crate::format::frame::FrameKind;
+use crate::format::record_batch::{self, Record};
+use crate::ids::{Offset, PartitionId, StreamId};
+use crate::log::Log;
+use crate::log::append::Payload;
+
+/// One ordered stream of records; cheap to clone, usable from any thread, keeps its engine open.
+///
+/// Every append call is one record batch, whole or absent after any crash. All appends of a flush
+/// class share groups and flushes, whichever partition they go to.
+#[derive(Clone)]
+pub struct Partition {
+    label: Arc<str>,
+    id: PartitionId,
+    stream: StreamId,
+    log: Arc<Log>,
+    host: Arc<dyn Host>,
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Partition").field(&self.label).finish()
+    }
+}
+
+impl Partition {
+    pub(crate) fn new(
+        topic: &TopicMeta,
+        id: PartitionId,
+        stream: StreamId,
+        log: Arc<Log>,
+        host: Arc<dyn Host>,
+    ) -> Self {
+        Self { label: format!("{}/{id}", topic.name).into(), id, stream, log, host }
+    }
+
+    /// Its number in the topic.
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// Appends one record and blocks until the topic's acknowledgement: durable for a `sync` topic,
+    /// written for an `async` one.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ringlog::Error> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use ringlog::{Engine, Record, TopicSpec};
+    /// let engine = Engine::options().open(dir.path())?;
+    /// let orders = engine.open_or_create_topic(TopicSpec::new("orders"))?.partition(0)?;
+    /// let offset = orders.append(Record::new(b"one espresso").key(b"table 7"))?;
+    /// assert_eq!(offset.0, 0);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] and other invalid input: nothing was written. [`Error::Timeout`]: says
+    /// whether it may have been. [`Error::Latched`]: the device failed. [`Error::NoSpace`]: nothing
+    /// was written; appends resume when there is space. [`Error::Closed`].
+    pub fn append(&self, record: Record<'_>) -> Result<Offset> {
+        self.append_with(&[record], AppendOptions::default()).map(|appended| appended.first)
+    }
+
+    /// As [`append`](Self::append), but [`Error::Busy`] instead of waiting for room in the ring.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append), and [`Error::Busy`].
+    pub fn try_append(&self, record: Record<'_>) -> Result<Offset> {
+        let options = AppendOptions::default().wait_for_room(false);
+        self.append_with(&[record], options).map(|appended| appended.first)
+    }
+
+    /// Appends records as one batch, with the topic's acknowledgement.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_many(&self, records: &[Record<'_>]) -> Result<Appended> {
+        self.append_with(records, AppendOptions::default())
+    }
+
+    /// Appends records as one batch, with options of its own.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_with(&self, records: &[Record<'_>], options: AppendOptions) -> Result<Appended> {
+        with_scratch(|scratch| {
+            let count = self.encode(records, scratch)?;
+            self.put(scratch, count, options)
+        })
+    }
+
+    /// Appends a ready-made Kafka `RecordBatch` v2, whole: checked first, its base offset and leader
+    /// epoch replaced, every other byte kept.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append), and [`Error::InvalidBatch`].
+    pub fn append_batch(&self, batch: &[u8], options: AppendOptions) -> Result<Appended> {
+        let header = record_batch::check(batch)?;
+        with_scratch(|scratch| {
+            scratch.extend_from_slice(batch);
+            self.fits(scratch)?;
+            self.put(scratch, u64::from(header.record_count), options)
+        })
+    }
+
+    /// Starts appending one record; the bytes are taken before this returns.
+    pub fn append_async(&self, record: Record<'_>) -> AppendFuture {
+        self.append_async_with(&[record], AppendOptions::default())
+    }
+
+    /// Starts appending records as one batch, with options of its own.
+    pub fn append_async_with(
+        &self,
+        records: &[Record<'_>],
+        options: AppendOptions,
+    ) -> AppendFuture {
+        with_scratch(|scratch| match self.encode(records, scratch) {
+            Ok(count) => self.start(scratch, count, options),
+            Err(error) => AppendFuture::failed(&self.log, &self.host, self.payload(0), error),
+        })
+    }
+
+    fn encode(&self, records: &[Record<'_>], scratch: &mut Vec<u8>) -> Result<u64> {
+        record_batch::encode(records, self.host.now_ms(), scratch)?;
+        self.fits(scratch)?;
+        Ok(records.len() as u64)
+    }
+
+    fn fits(&self, batch: &[u8]) -> Result<()> {
+        let max = self.log.options.max_payload_bytes;
+        if batch.len() > max {
+            return Err(Error::TooLarge { what: "record batch", len: batch.len(), max });
+        }
+        Ok(())
+    }
+
+    fn payload(&self, records: u64) -> Payload {
+        Payload { stream: self.stream, kind: FrameKind::Batch, records }
+    }
+
+    fn start(&self, batch: &mut [u8], records: u64, options: AppendOptions) -> AppendFuture {
+        let what = self.payload(records);
+        AppendFuture::start(&self.log, &self.host, what, batch, self.level(options), options)
+    }
+
+    fn level(&self, options: AppendOptions) -> Ack {
+        options.ack.unwrap_or_else(|| self.log.class.ack())
+    }
+
+    /// The shortest way for the commonest case, a claim granted whose level is there already.
+    fn put(&self, batch: &mut [u8], records: u64, options: AppendOptions) -> Result<Appended> {
+        let level = self.level(options);
+        match self.log.try_put(self.payload(records), batch) {
+            Ok(claim) if self.log.reached(level) >= claim.end => {
+                Ok(appended(claim.first, records))
+            }
+            Ok(claim) => {
+                let what = self.payload(records);
+                AppendFuture::claimed(&self.log, &self.host, what, claim, level, options).wait()
+            }
+            Err(refusal) if options.no_wait => Err(self.log.refusal_error(refusal)),
+            Err(_) => self.start(batch, records, options).wait(),
+        }
+    }
+
+    /// A reader from `start` on.
+    ///
+    /// # Errors
+    /// [`Error::OffsetOutOfRange`] if the offset is trimmed or beyond the end.
+    pub fn reader(&self, start: Start) -> Result<Reader> {
+        Reader::new(&self.log, self.stream, &self.label, &self.host, start)
+    }
+
+    /// What it holds, now.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`] if the topic was deleted.
+    pub fn info(&self) -> Result<PartitionInfo> {
+        let bounds = self.log.bounds(self.stream).ok_or_else(|| self.deleted())?;
+        Ok(PartitionInfo {
+            id: self.id,
+            log_start: Offset(bounds.log_start),
+            end: Offset(bounds.end),
+            durable_end: Offset(bounds.durable_end),
+        })
+    }
+
+    fn deleted(&self) -> Error {
+        Error::UnknownTopic { topic: self.label.to_string() }
+    }
+
+    /// Gives up every record below `offset`, durably; segments in which nothing else is live are
+    /// recycled or removed. Batches are kept whole on disk; readers start at `offset`. Blocks until
+    /// the new log start is durable.
+    ///
+    /// # Errors
+    /// [`Error::OffsetOutOfRange`] beyond the end; trimming below the log start does nothing.
+    /// Otherwise as [`append`](Self::append).
+    pub fn trim(&self, offset: Offset) -> Result<()> {
+        let bounds = self.log.bounds(self.stream).ok_or_else(|| self.deleted())?;
+        if offset.0 > bounds.end {
+            return Err(Error::OffsetOutOfRange {
+                partition: self.label.to_string(),
+                requested: offset,
+                start: Offset(bounds.log_start),
+                end: Offset(bounds.end),
+            });
+        }
+        if offset.0 <= bounds.log_start {
+            return Ok(());
+        }
+        let what = Payload { stream: self.stream, kind: FrameKind::Trim, records: 0 };
+        let mut payload = offset.0.to_le_bytes();
+        let options = AppendOptions::default().ack(Ack::Durable);
+        let future =
+            AppendFuture::start(&self.log, &self.host, what, &mut payload, Ack::Durable, options);
+        future.wait()?;
+        self.log.set_log_start(self.stream, offset);
+        self.log.trimmed();
+        Ok(())
+    }
+}

@@ -1,0 +1,320 @@
+//! Reading a partition: batches as they were appended, and the records in them.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Host;
+use crate::error::{Error, Result};
+use crate::format::record_batch::{self, BatchHeader, RecordView};
+use crate::ids::{Offset, StreamId};
+use crate::log::Log;
+use crate::log::reader::Cursor;
+
+/// A wait of [`Follow`] is cut into pieces of this length; each end is a look around.
+const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// Where a reader starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the log start.
+    Earliest,
+    /// After the newest record.
+    Latest,
+    /// At this offset.
+    Offset(Offset),
+}
+
+/// Reads one partition, one thread at a time. As an iterator it gives batch after batch and ends
+/// where the partition ends now; it may be asked again later.
+///
+/// A reader of a `sync` topic sees what is durable, one of an `async` topic what is written. It
+/// never blocks an append, and keeps the segment it reads from being recycled.
+pub struct Reader {
+    cursor: Cursor,
+    log: Arc<Log>,
+    stream: StreamId,
+    host: Arc<dyn Host>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("next_offset", &self.next_offset()).finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    pub(crate) fn new(
+        log: &Arc<Log>,
+        stream: StreamId,
+        label: &Arc<str>,
+        host: &Arc<dyn Host>,
+        start: Start,
+    ) -> Result<Self> {
+        let mut reader = Self {
+            cursor: Cursor::new(Arc::clone(log), stream, Arc::clone(label), 0),
+            log: Arc::clone(log),
+            stream,
+            host: Arc::clone(host),
+        };
+        reader.seek(start)?;
+        Ok(reader)
+    }
+
+    /// Goes on elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::OffsetOutOfRange`], the reader staying where it was.
+    pub fn seek(&mut self, start: Start) -> Result<()> {
+        let label = self.cursor.label();
+        let bounds = self
+            .log
+            .bounds(self.stream)
+            .ok_or_else(|| Error::UnknownTopic { topic: label.to_string() })?;
+        let offset = match start {
+            Start::Earliest => bounds.log_start,
+            Start::Latest => bounds.end,
+            Start::Offset(offset) => offset.0,
+        };
+        if !(bounds.log_start..=bounds.end).contains(&offset) {
+            return Err(Error::OffsetOutOfRange {
+                partition: label.to_string(),
+                requested: Offset(offset),
+                start: Offset(bounds.log_start),
+                end: Offset(bounds.end),
+            });
+        }
+        self.cursor.seek(offset);
+        Ok(())
+    }
+
+    /// Whether each batch's checksum is verified (default: yes). Frames are proven either way.
+    #[must_use]
+    pub fn verify(mut self, verify: bool) -> Self {
+        self.cursor.verify = verify;
+        self
+    }
+
+    /// The offset of the next record.
+    pub fn next_offset(&self) -> Offset {
+        Offset(self.cursor.next_offset())
+    }
+
+    /// The next batch; `None`: nothing more right now. Does not block on appends. A batch is given
+    /// whole, so the first may begin before the offset asked for: its iterator starts there.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] names file and byte, and the reader stays before the damage;
+    /// [`Error::OffsetOutOfRange`] if the place was trimmed meanwhile; [`Error::Io`].
+    pub fn next_batch(&mut self) -> Result<Option<Batch>> {
+        let from = self.next_offset();
+        Ok(self.cursor.next_batch()?.map(|bytes| Batch { bytes, from }))
+    }
+
+    /// The next batch, sleeping up to `timeout` until there is one.
+    ///
+    /// # Errors
+    /// As [`next_batch`](Self::next_batch), and [`Error::Closed`].
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Batch>> {
+        let mut outcome = Ok(None);
+        let host = Arc::clone(&self.host);
+        host.block_on(timeout, &mut |context| {
+            loop {
+                outcome = self.next_batch();
+                if !matches!(outcome, Ok(None)) {
+                    return Poll::Ready(());
+                }
+                match self.cursor.follow(context.waker()) {
+                    // Registered: what came in between has been looked for by the registration.
+                    Ok(true) => return Poll::Pending,
+                    Ok(false) => {}
+                    Err(error) => {
+                        outcome = Err(error);
+                        return Poll::Ready(());
+                    }
+                }
+            }
+        });
+        outcome
+    }
+
+    /// An iterator that sleeps until there is more, and ends only with an error.
+    pub fn follow(self) -> Follow {
+        Follow { reader: self, ended: false }
+    }
+
+    /// An iterator over records instead of batches; ends where the partition ends now.
+    pub fn records(self) -> Records {
+        Records { reader: self, queue: Vec::new().into_iter() }
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_batch().transpose()
+    }
+}
+
+/// See [`Reader::follow`].
+#[derive(Debug)]
+pub struct Follow {
+    reader: Reader,
+    ended: bool,
+}
+
+impl Iterator for Follow {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.ended {
+            match self.reader.next_timeout(FOREVER) {
+                Ok(None) => {}
+                Ok(Some(batch)) => return Some(Ok(batch)),
+                Err(error) => {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// A record with its memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OwnedRecord {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp, in milliseconds since the epoch.
+    pub timestamp_ms: i64,
+    /// Its key, if it has one.
+    pub key: Option<Bytes>,
+    /// Its value, if it has one.
+    pub value: Option<Bytes>,
+}
+
+/// See [`Reader::records`].
+#[derive(Debug)]
+pub struct Records {
+    reader: Reader,
+    queue: std::vec::IntoIter<OwnedRecord>,
+}
+
+impl Iterator for Records {
+    type Item = Result<OwnedRecord>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(record) = self.queue.next() {
+                return Some(Ok(record));
+            }
+            match self.reader.next_batch() {
+                Ok(None) => return None,
+                Ok(Some(batch)) => match batch.to_records() {
+                    Ok(records) => self.queue = records.into_iter(),
+                    Err(error) => return Some(Err(error)),
+                },
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+/// A record batch, sharing the memory it was read into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    bytes: Bytes,
+    from: Offset,
+}
+
+impl Batch {
+    /// The bytes: a Kafka `RecordBatch` v2.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    fn header(&self) -> BatchHeader {
+        BatchHeader::decode(&self.bytes).expect("a reader gives only batches it has decoded")
+    }
+
+    /// The offset of its first record.
+    pub fn base_offset(&self) -> Offset {
+        self.header().base_offset
+    }
+
+    /// The offset of its last record.
+    pub fn last_offset(&self) -> Offset {
+        self.header().last_offset()
+    }
+
+    /// How many records are in it.
+    pub fn len(&self) -> usize {
+        self.header().record_count as usize
+    }
+
+    /// Never: a batch has at least one record.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its records from the offset that the reader stood at on; an item is an error only if the
+    /// bytes are damaged and the reader did not verify.
+    pub fn iter(&self) -> BatchIter<'_> {
+        BatchIter { records: Some(record_batch::records(&self.bytes)), from: self.from }
+    }
+
+    fn to_records(&self) -> Result<Vec<OwnedRecord>> {
+        let own = |part: Option<&[u8]>| part.map(|part| self.bytes.slice_ref(part));
+        let owned = self.iter().map(|view| {
+            let view = view?;
+            Ok(OwnedRecord {
+                offset: view.offset(),
+                timestamp_ms: view.timestamp_ms(),
+                key: own(view.key()),
+                value: own(view.value()),
+            })
+        });
+        owned.collect()
+    }
+}
+
+impl<'a> IntoIterator for &'a Batch {
+    type Item = Result<RecordView<'a>>;
+    type IntoIter = BatchIter<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// See [`Batch::iter`].
+#[derive(Debug)]
+pub struct BatchIter<'a> {
+    /// `None` after an error, which ends it.
+    records: Option<Result<record_batch::Records<'a>, record_batch::BatchError>>,
+    from: Offset,
+}
+
+impl<'a> Iterator for BatchIter<'a> {
+    type Item = Result<RecordView<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let error = match self.records.as_mut()? {
+            Ok(records) => loop {
+                match records.next()? {
+                    Ok(view) if view.offset() < self.from => {}
+                    Ok(view) => return Some(Ok(view)),
+                    Err(error) => break error,
+                }
+            },
+            Err(error) => *error,
+        };
+        self.records = None;
+        Some(Err(error.into()))
+    }
+}
