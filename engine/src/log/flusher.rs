@@ -51,7 +51,9 @@ struct Group {
 enum InFlight {
     Write(u64),
     /// Covers the groups in stage `Flushing`.
-    Flush { submitted_at: Duration },
+    Flush {
+        submitted_at: Duration,
+    },
 }
 
 /// What the shard shall do next for this log.

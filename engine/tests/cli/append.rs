@@ -141,7 +141,8 @@ fn an_interrupt_leaves_a_clean_log_and_everything_taken_in_it() {
 #[test]
 fn an_interrupt_under_load_loses_nothing_acknowledged() {
     let place = Place::with_topic(&[]);
-    let mut command = place.command(&["append", "t", "--print-acks", "--file", "/dev/zero", "--null"]);
+    let mut command =
+        place.command(&["append", "t", "--print-acks", "--file", "/dev/zero", "--null"]);
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let out = child.stdout.take().unwrap();
@@ -194,7 +195,8 @@ fn a_second_interrupt_quits_at_once() {
 #[test]
 fn acknowledgements_that_nobody_reads_stop_the_input() {
     let place = Place::with_topic(&[]);
-    let mut command = place.command(&["append", "t", "--print-acks", "--file", "/dev/zero", "--null"]);
+    let mut command =
+        place.command(&["append", "t", "--print-acks", "--file", "/dev/zero", "--null"]);
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());

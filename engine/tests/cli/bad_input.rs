@@ -117,3 +117,51 @@ fn an_opener_waits_for_a_holder_who_is_about_to_leave() {
     appender.end().succeeds();
     assert_eq!(read.succeeds().out, b"a\n");
 }
+
+/// Both copies of engine.meta with another format version, and right checksums.
+fn set_format_version(place: &Place, version: u32) {
+    const COPY_BYTES: usize = 4096;
+    let path = place.data().join("engine.meta");
+    let mut bytes = fs::read(&path).unwrap();
+    for copy in bytes.chunks_mut(COPY_BYTES) {
+        copy[12..16].copy_from_slice(&version.to_le_bytes());
+        let checksum = crc32c::crc32c(&copy[12..]);
+        copy[8..12].copy_from_slice(&checksum.to_le_bytes());
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_newer_format_is_refused_before_a_byte_is_written() {
+    let place = Place::with_topic(&[]);
+    place.feed(&["append", "t"], b"a\n").succeeds();
+    set_format_version(&place, 7);
+    let before = place.content();
+    for args in
+        [&["create-topic", "u"][..], &["topics"], &["append", "t"], &["read", "t"], &["verify"]]
+    {
+        place.run(args).says(3, &["engine.meta", "format version 7"]);
+        assert!(place.content() == before, "{args:?}");
+    }
+    set_format_version(&place, 0);
+    assert_eq!(place.lines(), ["a"]);
+}
+
+#[test]
+fn a_directory_of_another_program_is_told_from_a_damaged_one() {
+    let place = Place::with_topic(&[]);
+    let path = place.data().join("engine.meta");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, b"[engine]\nfuel = \"diesel\"\n").unwrap();
+    place.run(&["topics"]).says(3, &["not a ringlog directory"]);
+    let mut damaged = whole.clone();
+    for copy in damaged.chunks_mut(4096) {
+        copy[20] ^= 1;
+    }
+    fs::write(&path, damaged).unwrap();
+    place.run(&["topics"]).says(3, &["engine.meta", "damaged"]);
+    let mut torn = whole.clone();
+    torn[20] ^= 1;
+    fs::write(&path, torn).unwrap();
+    place.run(&["topics"]).succeeds();
+}

@@ -66,19 +66,19 @@ fn a_read_only_directory_is_a_typed_error_and_can_be_inspected() {
 /// A small filesystem of its own, gone with the shell that it lives in.
 const FULL_DISK: &str = r#"
 set -eu
-mount -t tmpfs -o size=24m none "$PLACE"
+mount -t tmpfs -o size=160m none "$PLACE"
 export RINGLOG_DATA="$PLACE/data"
-head -c 6M /dev/zero > "$PLACE/filler"
-"$BINARY" create-topic t --allow-volatile
+head -c 40M /dev/zero > "$PLACE/filler"
+"$BINARY" create-topic t $OPTIONS
 status=0
-seq -f 'value %.0f of many, with something behind it to make it longer' 0 1000000 |
-    "$BINARY" append t --print-acks --allow-volatile > "$RESULT/acks" 2> "$RESULT/error" || status=$?
+seq -f 'value %.0f of many, with something behind it to make it longer' 0 10000000 |
+    "$BINARY" append t --print-acks $OPTIONS > "$RESULT/acks" 2> "$RESULT/error" || status=$?
 echo "$status" > "$RESULT/status"
 "$BINARY" verify
 rm "$PLACE/filler"
-"$BINARY" read t --allow-volatile > "$RESULT/read"
-echo more | "$BINARY" append t --allow-volatile
-"$BINARY" read t --allow-volatile | tail -n 1 > "$RESULT/last"
+"$BINARY" read t $OPTIONS > "$RESULT/read"
+echo more | "$BINARY" append t $OPTIONS
+"$BINARY" read t $OPTIONS | tail -n 1 > "$RESULT/last"
 "#;
 
 #[test]
@@ -99,6 +99,8 @@ fn a_full_disk_stops_the_input_and_loses_nothing_acknowledged() {
         return;
     }
     let mut script = unshare(FULL_DISK);
+    // The largest value has to fit in a segment, and so does the default limit of a payload.
+    script.env("OPTIONS", "--allow-volatile --segment-bytes 35651584");
     script.env("PLACE", &disk).env("RESULT", place.base()).env("BINARY", BINARY);
     let ran = finish(script, b"");
     assert_eq!(ran.code, Some(0), "{ran:?}");

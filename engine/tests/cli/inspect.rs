@@ -26,7 +26,10 @@ fn an_undamaged_directory_verifies_and_is_not_touched() {
     let place = marked();
     let before = place.content();
     assert!(place.run(&["verify"]).succeeds().text().contains("ok"));
-    assert_eq!(place.run(&["verify", "--json"]).succeeds().json()["findings"], serde_json::json!([]));
+    assert_eq!(
+        place.run(&["verify", "--json"]).succeeds().json()["findings"],
+        serde_json::json!([])
+    );
     place.run(&["dump"]).succeeds();
     assert!(place.content() == before);
 }

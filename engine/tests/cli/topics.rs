@@ -58,17 +58,20 @@ fn trimming_moves_the_start_and_nothing_else() {
 fn stat_tells_what_was_chosen_and_why() {
     let place = Place::with_topic(&[]);
     let text = place.run(&["stat"]).succeeds().text();
-    assert!(text.contains("driver") || text.contains("backend"), "{text}");
+    for word in ["driver", "filesystem", "closed cleanly", "log-000, sync", "log-001, sync"] {
+        assert!(text.contains(word), "no {word} in\n{text}");
+    }
     let plain = place.run(&["stat", "--backend", "plain"]).succeeds().text();
-    assert!(plain.contains("plain"), "{plain}");
-    assert!(place.run(&["stat", "--json"]).succeeds().json().is_object());
+    assert!(plain.contains("pwritev2: asked for"), "{plain}");
+    let json = place.run(&["stat", "--json"]).succeeds().json();
+    assert_eq!(json["capabilities"]["logs"][1]["flush"], "sync");
+    assert_eq!(json["metrics"]["logs"][1]["recovery"]["clean"], true);
 }
 
 #[test]
 fn every_command_has_help_with_examples() {
     let place = Place::new();
-    let commands =
-        ["create-topic", "topics", "stat", "trim", "append", "read", "dump", "verify"];
+    let commands = ["create-topic", "topics", "stat", "trim", "append", "read", "dump", "verify"];
     let all = place.run(&["--help"]).succeeds().text();
     assert!(all.contains("Exit codes:"), "{all}");
     for command in commands {

@@ -41,8 +41,11 @@ pub struct Place {
     pub data: Option<PathBuf>,
     /// How to write: `auto` takes io_uring where the kernel offers it, `plain` gives the same
     /// guarantees without
-    #[arg(long, global = true, value_enum, default_value = "auto", hide_possible_values = false)]
+    #[arg(long, global = true, value_enum, default_value = "auto")]
     pub backend: BackendArg,
+    /// Size of the segments that this run makes; smaller ones suit a small disk
+    #[arg(long, global = true, value_name = "BYTES")]
+    pub segment_bytes: Option<u64>,
     /// Accept a directory that loses its content with the power (tmpfs), or may (network
     /// filesystems, FUSE): durable then means nothing
     #[arg(long, global = true)]

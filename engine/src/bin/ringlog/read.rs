@@ -40,11 +40,8 @@ struct Command<'a> {
 
 impl Command<'_> {
     fn topic(&mut self, topic: &Topic, only: Option<u32>) -> Result<(), Failure> {
-        let all = match only {
-            Some(id) => id..id.saturating_add(1),
-            None => 0..topic.partitions(),
-        };
-        for id in all {
+        let (first, last) = only.map_or((0, topic.partitions() - 1), |id| (id, id));
+        for id in first..=last {
             let partition = topic.partition(id).map_err(|error| self.session.failure(&error))?;
             self.partition(&partition)?;
         }

@@ -44,8 +44,11 @@ impl Place {
             BackendArg::Uring => Backend::Uring,
             BackendArg::Plain => Backend::Plain,
         };
-        let options =
+        let mut options =
             Engine::options().create(create).backend(backend).allow_volatile(self.allow_volatile);
+        if let Some(len_bytes) = self.segment_bytes {
+            options = options.segment_bytes(len_bytes);
+        }
         let engine = options.open(data).map_err(|error| Failure::engine(data, &error))?;
         let session = Session { engine, data };
         let done = body(&session);

@@ -28,7 +28,8 @@ fn directory(stat: &ringlog::Stat, output: &mut Output) -> Result<(), Failure> {
     let partitions: usize = stat.topics.iter().map(|topic| topic.partitions.len()).sum();
     let direct = if chosen.direct_io { "direct writes" } else { "buffered writes" };
     output.line(format_args!("directory    {}", stat.path.display()))?;
-    output.line(format_args!("engine       {}, format version {}", stat.uuid, stat.format_version))?;
+    output
+        .line(format_args!("engine       {}, format version {}", stat.uuid, stat.format_version))?;
     output.line(format_args!("topics       {}, {partitions} partitions", stat.topics.len()))?;
     output.line(format_args!("opened in    {:?}", stat.opened_in))?;
     output.line(format_args!("driver       {}: {}", chosen.driver, chosen.driver_reason))?;
