@@ -77,11 +77,12 @@ fn open_input(args: &Append) -> Result<(Input, String, Option<u64>), Failure> {
         return Ok((Box::new(input), "standard input".to_owned(), None));
     };
     let name = path.display().to_string();
-    let failed = |error| Failure::new(Exit::Failed, format_args!("{name}: {error}"));
+    let failed = |error| Failure::new(Exit::Failed, format_args!("{}: {error}", path.display()));
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     let input = BufReader::with_capacity(INPUT_BUFFER_BYTES, file);
-    Ok((Box::new(input), name.clone(), metadata.is_file().then(|| metadata.len())))
+    let len_bytes = metadata.is_file().then_some(metadata.len());
+    Ok((Box::new(input), name, len_bytes))
 }
 
 /// What the main thread hears of.

@@ -129,10 +129,11 @@ pub struct Trim {
 /// Append each line of standard input as a record
 ///
 /// A line is taken without its newline and otherwise byte for byte (a carriage return stays). An
-/// empty line is an empty value; a last line without a newline counts; no input is no record. A value
-/// has at most 16 MiB. At most 4,096 records wait for their acknowledgement at any time.
+/// empty line is an empty value; a last line without a newline counts; no input is no record. A
+/// value has at most 16 MiB. At most 4,096 records wait for their acknowledgement at any time.
 ///
-/// ^C stops taking input, waits for what is in flight and closes the log; a second ^C quits at once.
+/// ^C stops taking input, waits for what is in flight and closes the log; a second ^C quits at
+/// once.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

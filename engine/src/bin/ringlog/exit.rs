@@ -78,9 +78,7 @@ impl Failure {
 
     /// Adds how far it got.
     pub fn after(mut self, how_far: fmt::Arguments<'_>) -> Self {
-        if let Some(message) = &mut self.message {
-            message.push_str(&format!(" ({how_far})"));
-        }
+        self.message = self.message.map(|message| format!("{message} ({how_far})"));
         self
     }
 
