@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn drivers_stand_on_the_seam_and_not_on_each_other() {
-        assert_eq!(findings("engine/src/driver/uring.rs", "use super::{blocking, op};"), [1]);
+        assert_eq!(findings("engine/src/driver/uring.rs", "use super::{sim, op};"), [1]);
         assert!(findings("engine/src/driver/uring.rs", "use crate::driver::op::Op;").is_empty());
         assert!(findings("engine/src/driver/sim/disk.rs", "use super::seed::Seed;").is_empty());
     }

@@ -1,9 +1,9 @@
 //! Opening a log: from a directory to the state that appends, reads and the shard start from.
 //!
-//! The order is what makes a second crash harmless: the lock is held; segments are read; the ring is
-//! replayed into them under the old epoch, byte for byte; that is flushed; then one durable, empty
-//! group with the new epoch, which is the bump; only then is the ring reset. Killed anywhere, the
-//! next open does the same again.
+//! The order is what makes a second crash harmless: the lock is held; segments are read; the ring
+//! is replayed into them under the old epoch, byte for byte; that is flushed; then one durable,
+//! empty group with the new epoch, which is the bump; only then is the ring reset. Killed anywhere,
+//! the next open does the same again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -212,7 +212,8 @@ impl<'a> Run<'a> {
         self.disk.remove(&path).map_err(io_error(&**self.disk, "remove", &path))
     }
 
-    /// A segment that the checkpoint does not list: made after it, retired before it, or a stranger.
+    /// A segment that the checkpoint does not list: made after it, retired before it, or a
+    /// stranger.
     fn take_unlisted(&mut self, base: u64) -> Result<()> {
         let path = format!("{}/{}", self.dir, segment::file_name(base));
         let end = self.segments.values().next_back().map_or(0, |last| last.end());
