@@ -34,7 +34,7 @@ use crate::topic::catalog::Catalog;
 
 const META_FILE: &str = "engine.meta";
 /// What a directory may hold before its first creation has finished.
-const OWN_NAMES: [&str; 4] = ["LOCK", "READERS", "engine.meta.tmp", "log-000"];
+const OWN_NAMES: [&str; 5] = ["LOCK", "READERS", "engine.meta.tmp", "log-000", "lost+found"];
 
 /// Who turns the shard.
 pub(crate) enum Turned {

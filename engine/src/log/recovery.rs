@@ -1,9 +1,9 @@
 //! Opening a log: from a directory to the state that appends, reads and the shard start from.
 //!
-//! The order is what makes a second crash harmless: the lock is held; segments are read; the ring is
-//! replayed into them under the old epoch, byte for byte; that is flushed; then one durable, empty
-//! group with the new epoch, which is the bump; only then is the ring reset. Killed anywhere, the
-//! next open does the same again.
+//! The order is what makes a second crash harmless: the lock is held; segments are read; the ring
+//! is replayed into them under the old epoch, byte for byte; that is flushed; then one durable,
+//! empty group with the new epoch, which is the bump; only then is the ring reset. Killed anywhere,
+//! the next open does the same again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -212,7 +212,8 @@ impl<'a> Run<'a> {
         self.disk.remove(&path).map_err(io_error(&**self.disk, "remove", &path))
     }
 
-    /// A segment that the checkpoint does not list: made after it, retired before it, or a stranger.
+    /// A segment that the checkpoint does not list: made after it, retired before it, or a
+    /// stranger.
     fn take_unlisted(&mut self, base: u64) -> Result<()> {
         let path = format!("{}/{}", self.dir, segment::file_name(base));
         let end = self.segments.values().next_back().map_or(0, |last| last.end());
@@ -274,6 +275,8 @@ impl<'a> Run<'a> {
                     }
                     at = group.next(&segment);
                 }
+                // The exact end of a clean close that nothing came after.
+                Err(_) if self.report.clean && at >= start => break,
                 Err(bad) => match self.probe(&mut source, at)? {
                     Some(sense) => {
                         let from = bad.position - segment.base();
@@ -412,7 +415,18 @@ impl<'a> Run<'a> {
         for open in touched.values() {
             self.flush(open)?;
         }
+        if self.checkpoint.clean {
+            self.void_clean_end()?;
+        }
         self.bump()
+    }
+
+    /// Before anything is written beyond a clean end: a checkpoint that no longer calls it one, so
+    /// that damage there is looked into and never taken for the end.
+    fn void_clean_end(&mut self) -> Result<()> {
+        self.checkpoint.clean = false;
+        self.checkpoint.sequence += 1;
+        checkpoints::store(&**self.disk, &self.dir, &self.checkpoint)
     }
 
     fn read_ring(&mut self) -> Result<Replay> {

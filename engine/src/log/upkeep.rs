@@ -80,7 +80,7 @@ impl Log {
         }
         drop(writer);
         self.set_starving(false);
-        self.room_waiters.fire_all();
+        self.wake_for_room();
     }
 
     /// Segments grow from the first, small one by doubling, so that little data takes little space.
