@@ -89,10 +89,12 @@ impl Place {
         files
     }
 
-    /// Path and content of every file, to see whether anything was touched.
+    /// Path and content of every file, to see whether anything was touched; without LOCK, which
+    /// names its last holder.
     pub fn content(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let content = |path: PathBuf| (path.clone(), fs::read(path).unwrap());
-        self.files().into_iter().map(content).collect()
+        let files = self.files().into_iter();
+        files.filter(|path| !path.ends_with("LOCK")).map(content).collect()
     }
 
     /// The segment file that holds these bytes, and where.
