@@ -177,7 +177,7 @@ fn check_facts(disk: &dyn Disk, options: &Options) -> Result<()> {
 /// Makes the metadata log, then engine.meta, whose presence says that the directory is whole.
 fn initialise(disk: &DiskRef, options: &Options, clock: &Clock) -> Result<EngineMeta> {
     recovery::create(disk, META, &options.log.metadata())?;
-    let meta = EngineMeta { uuid: Uuid::new_v4(), created_ms: clock.wall_ms() };
+    let meta = EngineMeta { uuid: disk.fresh_uuid(), created_ms: clock.wall_ms() };
     checkpoints::write_all(&**disk, META_FILE, &meta.encode(), true)?;
     Ok(meta)
 }

@@ -69,7 +69,7 @@ pub(crate) fn create(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result<
         let path = format!("{dir}/{}", entry.name);
         disk.remove(&path).map_err(io_error(&**disk, "remove", &path))?;
     }
-    let uuid = Uuid::new_v4();
+    let uuid = disk.fresh_uuid();
     let len = SEGMENT_BYTES_FIRST.min(options.segment_bytes);
     let header = header_for(uuid, 0, len, in_flight_limit(options));
     Recipe { disk, log: id, header, spare: None }.make(&|| true)?;
