@@ -2,6 +2,7 @@
 //! is told by the ratio to `limit`, measured in the same run.
 
 mod cli;
+mod demo;
 mod error;
 mod limit;
 mod machine;
@@ -78,6 +79,10 @@ fn run(cli: Cli) -> Result<()> {
         Command::Open(args) => open::run(&mut start(cli.options)?, args),
         #[cfg(feature = "engine")]
         Command::OpenOnce { dir } => open::once(&dir),
+        Command::Demo(args) => {
+            demo::title()?;
+            demo::run(&start(cli.options)?, &args)
+        }
         Command::All(args) => {
             let mut bench = start(cli.options)?;
             limit::run(&mut bench)?;
