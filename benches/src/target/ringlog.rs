@@ -50,6 +50,9 @@ impl Target for Ringlog {
         if let Some(bytes) = setup.ring_bytes {
             options = options.ring_bytes(bytes);
         }
+        if let Some(bytes) = setup.group_bytes {
+            options = options.group_bytes(bytes);
+        }
         if let Some(groups) = setup.groups_in_flight {
             options = options.groups_in_flight(groups);
         }
@@ -80,7 +83,7 @@ impl Target for Ringlog {
     }
 
     fn end(&self) -> u64 {
-        self.partition.info().end.0
+        self.partition.info().map_or(0, |info| info.end.0)
     }
 
     fn trim(&self, start: u64) -> Result<()> {
@@ -88,7 +91,7 @@ impl Target for Ringlog {
     }
 
     fn log_bytes(&self) -> Option<u64> {
-        None
+        Some(self.engine.metrics().logs.iter().map(|log| log.group_bytes).sum())
     }
 
     fn close(self) -> Result<()> {
