@@ -75,7 +75,8 @@ pub(crate) fn open(
         Some(meta) => meta,
         None => initialise(&disk, &options, &clock)?,
     };
-    let control = Arc::new(Control::new().map_err(|e| Error::io("make an eventfd for", disk.root(), e))?);
+    let control =
+        Arc::new(Control::new().map_err(|e| Error::io("make an eventfd for", disk.root(), e))?);
     let maintenance = Arc::new(Maintenance::default());
     let maker = Maker {
         file_ring: options.log.ring_in_file && disk.facts().no_file_ring.is_none(),
@@ -113,7 +114,9 @@ pub(crate) fn open(
         lock: Mutex::new(Some(lock)),
         closed: AtomicBool::new(false),
     };
-    logs.into_iter().for_each(|log| inner.adopt(log));
+    for log in logs {
+        inner.adopt(log);
+    }
     Ok(Engine { inner: Arc::new(inner) })
 }
 
@@ -139,9 +142,8 @@ pub(crate) fn read_meta(disk: &dyn Disk) -> Result<Option<EngineMeta>> {
 
 /// A directory without engine.meta is ours to use only if nothing else is in it.
 fn refuse_strangers(disk: &DiskRef) -> Result<()> {
-    let refuse = |reason: String| {
-        Err(Error::NotADataDirectory { path: disk.root().to_path_buf(), reason })
-    };
+    let refuse =
+        |reason: String| Err(Error::NotADataDirectory { path: disk.root().to_path_buf(), reason });
     let entries = match disk.list("") {
         Ok(entries) => entries,
         Err(error) => return Err(io_error(&**disk, "list", "")(error)),

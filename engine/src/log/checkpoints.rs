@@ -105,7 +105,11 @@ pub(crate) fn store_index(disk: &dyn Disk, segment: &Segment, index: &SegmentInd
 }
 
 /// The index beside a segment, if it is there and verifies.
-pub(crate) fn read_index(disk: &dyn Disk, segment: &Arc<Segment>, log: Uuid) -> Option<SegmentIndex> {
+pub(crate) fn read_index(
+    disk: &dyn Disk,
+    segment: &Arc<Segment>,
+    log: Uuid,
+) -> Option<SegmentIndex> {
     let bytes = read_all(disk, &segment.index_path()).ok()?;
     let index = SegmentIndex::decode(&bytes).ok()?;
     (index.log == log && index.base.0 == segment.base()).then_some(index)

@@ -115,7 +115,10 @@ pub(crate) struct Parts {
 
 impl std::fmt::Debug for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Log").field("name", &self.name).field("class", &self.class).finish()
+        f.debug_struct("Log")
+            .field("name", &self.name)
+            .field("class", &self.class)
+            .finish_non_exhaustive()
     }
 }
 
@@ -269,14 +272,16 @@ impl Log {
     }
 
     fn wake_followers(&self) {
-        let mut followers = Vec::new();
+        let mut followers: Vec<(u64, std::task::Waker)> = Vec::new();
         {
             let mut writer = self.writer.lock();
             for state in writer.streams.iter_mut().flatten() {
                 followers.append(&mut state.followers);
             }
         }
-        followers.into_iter().for_each(|(_, waker): (u64, std::task::Waker)| waker.wake());
+        for (_, waker) in followers {
+            waker.wake();
+        }
     }
 
     pub(crate) fn stop_reason(&self) -> Option<&Stop> {

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use uuid::Uuid;
 
@@ -95,6 +96,7 @@ fn in_flight_limit(options: &LogOptions) -> u64 {
 
 /// Recovers the log `id`, which must be there.
 pub(crate) fn recover(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result<Recovered> {
+    let started = Instant::now();
     let dir = id.dir();
     let checkpoint = checkpoints::load(&**disk, &dir)?.ok_or_else(|| {
         Error::corrupt(full_path(&**disk, &dir), 0, "no checkpoint file is there")
@@ -104,7 +106,9 @@ pub(crate) fn recover(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result
     if run.damage.is_empty() {
         run.write_back()?;
     }
-    run.finish()
+    let mut recovered = run.finish()?;
+    recovered.report.took = started.elapsed();
+    Ok(recovered)
 }
 
 struct Run<'a> {
@@ -164,7 +168,8 @@ impl<'a> Run<'a> {
     /// Checks that every live segment is there, takes those made since the checkpoint, and clears
     /// away what interrupted steps left. Strangers are not touched.
     fn find_files(&mut self) -> Result<()> {
-        let listed = self.disk.list(&self.dir).map_err(io_error(&**self.disk, "list", &self.dir))?;
+        let listed =
+            self.disk.list(&self.dir).map_err(io_error(&**self.disk, "list", &self.dir))?;
         let mut found = BTreeMap::new();
         for entry in &listed {
             let path = format!("{}/{}", self.dir, entry.name);
@@ -240,7 +245,8 @@ impl<'a> Run<'a> {
     /// Reads groups from the start of the checkpoint's segment (for the index) to the end.
     fn scan(&mut self) -> Result<()> {
         let start = self.checkpoint.position.0;
-        let Some(mut segment) = self.segment_of(start).or_else(|| self.segment_of(start - 1)) else {
+        let Some(mut segment) = self.segment_of(start).or_else(|| self.segment_of(start - 1))
+        else {
             let path = full_path(&**self.disk, &self.dir);
             return Err(Error::corrupt(path, 0, "no segment has the checkpoint's position"));
         };
@@ -296,7 +302,8 @@ impl<'a> Run<'a> {
         if self.checkpoint.position.0 == segment.first() {
             return true;
         }
-        let Some(index) = checkpoints::read_index(&**self.disk, segment, self.checkpoint.log) else {
+        let Some(index) = checkpoints::read_index(&**self.disk, segment, self.checkpoint.log)
+        else {
             return false;
         };
         if index.end != self.checkpoint.position {
@@ -361,12 +368,8 @@ impl<'a> Run<'a> {
     }
 
     fn leave(&mut self, segment: &Arc<Segment>, next: &Arc<Segment>) {
-        let index = index_of_streams(
-            &self.streams.0,
-            self.checkpoint.log,
-            segment.base(),
-            segment.end(),
-        );
+        let index =
+            index_of_streams(&self.streams.0, self.checkpoint.log, segment.base(), segment.end());
         for state in self.streams.0.iter_mut().flatten() {
             state.forget_runs();
         }

@@ -62,7 +62,8 @@ impl Log {
         };
         let len = self.next_len(previous, wanted);
         let header = header_for(self.uuid, base, len, self.in_flight_limit());
-        let spare = (len == self.options.segment_bytes).then(|| upkeep.spares.pop_front()).flatten();
+        let spare =
+            (len == self.options.segment_bytes).then(|| upkeep.spares.pop_front()).flatten();
         let recipe = Recipe { disk: &self.disk, log: self.id, header, spare };
         let made = recipe.make(&|| self.is_starving());
         let mut writer = self.writer.lock();
@@ -179,7 +180,12 @@ impl Log {
 
     fn sealed_below(&self, position: u64) -> Vec<Arc<Segment>> {
         let segments = self.segments.read();
-        segments.range(..position).map(|(_, segment)| segment).filter(|s| s.end() <= position).cloned().collect()
+        segments
+            .range(..position)
+            .map(|(_, segment)| segment)
+            .filter(|s| s.end() <= position)
+            .cloned()
+            .collect()
     }
 
     fn is_dead(&self, segment: &Arc<Segment>) -> Result<bool> {

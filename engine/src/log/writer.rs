@@ -57,6 +57,17 @@ pub(crate) struct Want {
     pub(crate) large: bool,
 }
 
+/// Where a closed group's bytes are.
+#[derive(Debug)]
+pub(crate) enum GroupBytes {
+    /// In the ring, complete when the committed end has passed them.
+    Ring,
+    /// In private memory that its owner has not handed over yet.
+    Awaited,
+    /// In private memory.
+    Private(Slice),
+}
+
 /// A closed group, waiting for the flusher.
 #[derive(Debug)]
 pub(crate) struct ClosedGroup {
@@ -66,8 +77,7 @@ pub(crate) struct ClosedGroup {
     /// Where the next group starts; bytes up to there, or to the alignment, are written.
     pub(crate) next: u64,
     pub(crate) segment: OpenSegment,
-    /// The bytes, where they are not in the ring; `None` in it until the owner hands them over.
-    pub(crate) private: Option<Option<Slice>>,
+    pub(crate) bytes: GroupBytes,
     pub(crate) records: u64,
 }
 
@@ -337,7 +347,7 @@ impl Writer {
         if next > used_end {
             ring.seal(used_end, next);
         }
-        self.queue(used_end, next, None);
+        self.queue(used_end, next, GroupBytes::Ring);
     }
 
     fn close_large(&mut self, ring: &Ring, used_end: u64) {
@@ -347,16 +357,16 @@ impl Writer {
         if next > used_end {
             ring.seal(used_end, next);
         }
-        self.queue(used_end, next, Some(None));
+        self.queue(used_end, next, GroupBytes::Awaited);
     }
 
-    fn queue(&mut self, used_end: u64, next: u64, private: Option<Option<Slice>>) {
+    fn queue(&mut self, used_end: u64, next: u64, bytes: GroupBytes) {
         self.closed.push_back(ClosedGroup {
             base: self.group,
             used_end,
             next,
             segment: self.segment.clone(),
-            private,
+            bytes,
             records: self.records,
         });
         self.outstanding += 1;
@@ -371,7 +381,7 @@ impl Writer {
         let group = self.closed.iter_mut().find(|group| group.base == base);
         debug_assert!(group.is_some(), "a large group waits until its bytes are there");
         if let Some(group) = group {
-            group.private = Some(Some(bytes));
+            group.bytes = GroupBytes::Private(bytes);
         }
     }
 
