@@ -34,7 +34,7 @@ use crate::topic::catalog::Catalog;
 
 const META_FILE: &str = "engine.meta";
 /// What a directory may hold before its first creation has finished.
-const OWN_NAMES: [&str; 4] = ["LOCK", "READERS", "engine.meta.tmp", "log-000"];
+const OWN_NAMES: [&str; 5] = ["LOCK", "READERS", "engine.meta.tmp", "log-000", "lost+found"];
 
 /// Who turns the shard.
 pub(crate) enum Turned {
@@ -193,19 +193,23 @@ fn open_logs(maker: &Maker, options: &Options) -> Result<(Vec<Arc<Log>>, Catalog
     recovered.snapshot = catalog.snapshot();
     recovery::keep_only(&mut recovered.streams, &|_| false);
     recovered.streams = vec![Some(Box::new(recovery::fresh_stream()))];
+    let whole = recovered.damage.is_empty();
     let mut logs = vec![maker.make(META, Flush::Sync, &meta_options, recovered)?];
     for (id, log) in &catalog.logs {
         let mut recovered = recovery::recover(&maker.disk, LogId(*id), &options.log)?;
-        restore_live(&mut recovered, &catalog, *id);
+        restore_live(&mut recovered, &catalog, *id, whole);
         logs.push(maker.make(LogId(*id), log.flush, &options.log, recovered)?);
     }
     Ok((logs, catalog))
 }
 
-/// Streams of deleted topics go, those that were never appended to come.
-fn restore_live(recovered: &mut Recovered, catalog: &Catalog, id: u32) {
+/// Streams of deleted topics go, those that were never appended to come. Unless the catalog is
+/// `whole`, a stream without a topic may be one whose topic was damaged: it stays.
+fn restore_live(recovered: &mut Recovered, catalog: &Catalog, id: u32, whole: bool) {
     let live = catalog.live_streams(id);
-    recovery::keep_only(&mut recovered.streams, &|stream| live.contains(&stream.0));
+    if whole {
+        recovery::keep_only(&mut recovered.streams, &|stream| live.contains(&stream.0));
+    }
     for stream in live {
         let at = stream as usize;
         if recovered.streams.len() <= at {
@@ -214,7 +218,7 @@ fn restore_live(recovered: &mut Recovered, catalog: &Catalog, id: u32) {
         recovered.streams[at].get_or_insert_with(|| Box::new(recovery::fresh_stream()));
     }
     // Whatever the checkpoint has of deleted ones is looked through once.
-    recovered.upkeep.look_for_dead = true;
+    recovered.upkeep.look_for_dead = whole;
 }
 
 impl Maker {

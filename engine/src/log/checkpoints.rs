@@ -75,7 +75,11 @@ pub(crate) fn load(disk: &dyn Disk, dir: &str) -> Result<Option<Checkpoint>> {
         let path = path(dir, *sequence);
         let bytes = read_all(disk, &path).map_err(io_error(disk, "read", &path))?;
         match Checkpoint::decode(&bytes) {
-            Ok(checkpoint) => return Ok(Some(checkpoint)),
+            // What came after an older one is unknown, so its end is no clean one.
+            Ok(checkpoint) => {
+                let clean = checkpoint.clean && first_error.is_none();
+                return Ok(Some(Checkpoint { clean, ..checkpoint }));
+            }
             Err(error) => {
                 let names = found.iter().map(|sequence| self::path(dir, *sequence));
                 let names: Vec<String> = names.collect();

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::segment::OpenSegment;
 use super::writer::{ClosedGroup, GroupBytes, Writer};
 use super::{Log, Stop};
-use crate::config::Flush;
+use crate::config::{Ack, Flush};
 use crate::driver::op::Op;
 use crate::limits::{GROUP_ALIGN, RING_POPULATE_BYTES};
 
@@ -179,7 +179,7 @@ impl Flusher {
         }
         let since = *self.open_since.get_or_insert(now);
         writer.large_waiting > 0
-            || self.log.wanted() > writer.open_base()
+            || self.log.wanted(Ack::Written) > writer.open_base()
             || now >= since + self.log.options.window_time
     }
 
@@ -247,7 +247,7 @@ impl Flusher {
         let written = self.groups.iter().take_while(|group| group.stage == Stage::Written);
         let written_end = written.last().map_or(oldest.base, |group| group.used_end);
         written_end - oldest.base >= self.log.options.window_bytes
-            || self.log.wanted() > self.log.durable()
+            || self.log.wanted(Ack::Durable) > self.log.durable()
             || now >= oldest.written_at + self.log.options.window_time
             || oldest.segment.segment.is_sealed()
     }
@@ -404,7 +404,8 @@ impl Flusher {
             if self.groups.is_empty() {
                 self.log.writer.lock().close_empty(&self.log.ring, self.log.released());
                 let _ = self.log.ring.advance();
-                self.log.want(self.log.writer.lock().open_base());
+                let end = self.log.writer.lock().open_base();
+                self.log.want(Ack::Durable, end);
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Opening a log: from a directory to the state that appends, reads and the shard start from.
 //!
-//! The order is what makes a second crash harmless: the lock is held; segments are read; the ring is
-//! replayed into them under the old epoch, byte for byte; that is flushed; then one durable, empty
-//! group with the new epoch, which is the bump; only then is the ring reset. Killed anywhere, the
-//! next open does the same again.
+//! The order is what makes a second crash harmless: the lock is held; segments are read; the ring
+//! is replayed into them under the old epoch, byte for byte; that is flushed; then one durable,
+//! empty group with the new epoch, which is the bump; only then is the ring reset. Killed anywhere,
+//! the next open does the same again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -212,7 +212,8 @@ impl<'a> Run<'a> {
         self.disk.remove(&path).map_err(io_error(&**self.disk, "remove", &path))
     }
 
-    /// A segment that the checkpoint does not list: made after it, retired before it, or a stranger.
+    /// A segment that the checkpoint does not list: made after it, retired before it, or a
+    /// stranger.
     fn take_unlisted(&mut self, base: u64) -> Result<()> {
         let path = format!("{}/{}", self.dir, segment::file_name(base));
         let end = self.segments.values().next_back().map_or(0, |last| last.end());
@@ -274,6 +275,8 @@ impl<'a> Run<'a> {
                     }
                     at = group.next(&segment);
                 }
+                // The exact end of a clean close that nothing came after.
+                Err(_) if self.report.clean && at >= start => break,
                 Err(bad) => match self.probe(&mut source, at)? {
                     Some(sense) => {
                         let from = bad.position - segment.base();
@@ -379,6 +382,7 @@ impl<'a> Run<'a> {
                 segment: OpenSegment { segment: Arc::clone(segment), file: open },
                 index: segment.cached_index().expect("sealed above"),
                 position: next.first(),
+                epoch: self.epoch,
                 streams: super::writer::stream_entries(&self.streams.0),
             });
         }
@@ -411,14 +415,30 @@ impl<'a> Run<'a> {
         for open in touched.values() {
             self.flush(open)?;
         }
+        if self.checkpoint.clean {
+            self.void_clean_end()?;
+        }
         self.bump()
+    }
+
+    /// Before anything is written beyond a clean end: a checkpoint that no longer calls it one, so
+    /// that damage there is looked into and never taken for the end.
+    fn void_clean_end(&mut self) -> Result<()> {
+        self.checkpoint.clean = false;
+        self.checkpoint.sequence += 1;
+        checkpoints::store(&**self.disk, &self.dir, &self.checkpoint)
     }
 
     fn read_ring(&mut self) -> Result<Replay> {
         let path = format!("{}/ring", self.dir);
-        let fail = io_error(&**self.disk, "map", &path);
-        let Some(ring) = self.disk.open_ring(&path).map_err(fail)? else {
-            return Ok(Replay::default());
+        let ring = match self.disk.open_ring(&path) {
+            Ok(Some(ring)) => ring,
+            Ok(None) => return Ok(Replay::default()),
+            // Cut short by a power loss, or a stranger's: as good as missing.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                return Ok(Replay::default());
+            }
+            Err(error) => return Err(io_error(&**self.disk, "map", &path)(error)),
         };
         match ring_control::identify(&ring, self.checkpoint.log) {
             Identity::Ours => {}
@@ -434,6 +454,10 @@ impl<'a> Run<'a> {
         }
         let bounds = |position: u64| {
             let segment = self.segment_of(position).or_else(|| self.segment_of(position - 1))?;
+            if position < segment.first() {
+                // The end of the segment before is the base of this one.
+                return Some((position, segment.first()));
+            }
             Some((segment.end(), segment.end() + crate::limits::SEGMENT_HEADER_BYTES as u64))
         };
         Ok(replay(&ring, self.seed, self.epoch, self.end, &bounds))

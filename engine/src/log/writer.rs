@@ -85,6 +85,9 @@ pub(crate) struct ClosedGroup {
 #[derive(Debug, Default)]
 pub(crate) struct StreamState {
     pub(crate) log_start: u64,
+    /// Log start of the newest trim claimed, durable or not. A checkpoint whose position lies above
+    /// that trim must have it: recovery reads no frame below.
+    pub(crate) trim_claimed: u64,
     /// Next offset to assign.
     pub(crate) end: u64,
     /// Runs within the current segment.
@@ -104,6 +107,9 @@ pub(crate) struct Rolled {
     pub(crate) index: Arc<SegmentIndex>,
     /// First group of the next segment: recovery scans from there.
     pub(crate) position: u64,
+    /// Epoch of the newest group in the segment; that of the next one's groups may still be the
+    /// same.
+    pub(crate) epoch: LeaderEpoch,
     pub(crate) streams: Vec<StreamEntry>,
 }
 
@@ -409,6 +415,7 @@ impl Writer {
             segment: self.segment.clone(),
             index,
             position: next.segment.first(),
+            epoch: self.epoch,
             streams: self.stream_entries(),
         });
     }
@@ -428,7 +435,7 @@ pub(crate) fn stream_entries(streams: &[Option<Box<StreamState>>]) -> Vec<Stream
     live.filter_map(|(id, state)| {
         state.as_deref().map(|state| StreamEntry {
             stream: StreamId(id as u32),
-            log_start: Offset(state.log_start),
+            log_start: Offset(state.log_start.max(state.trim_claimed)),
             end: Offset(state.end),
         })
     })
