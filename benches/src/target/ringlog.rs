@@ -17,6 +17,9 @@ use crate::target::{Level, Setup, Target};
 /// Longest time that a clean close may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Above the largest batch of any workload, and below half of any segment's size.
+const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+
 /// The engine with one partition.
 pub struct Ringlog {
     engine: Engine,
@@ -45,7 +48,8 @@ impl Target for Ringlog {
             cli::Backend::Plain => Backend::Plain,
         });
         if let Some(bytes) = setup.segment_bytes {
-            options = options.segment_bytes(bytes);
+            // The largest payload must fit twice; no workload's comes near.
+            options = options.segment_bytes(bytes).max_payload_bytes(PAYLOAD_BYTES_MAX);
         }
         if let Some(bytes) = setup.ring_bytes {
             options = options.ring_bytes(bytes);
