@@ -209,8 +209,8 @@ impl Options {
         self
     }
 
-    /// Whether to open on a filesystem that keeps nothing over a power loss (default: no). *Durable*
-    /// then means no more than that filesystem's flush.
+    /// Whether to open on a filesystem that keeps nothing over a power loss (default: no).
+    /// *Durable* then means no more than that filesystem's flush.
     pub fn allow_volatile(mut self, allow: bool) -> Self {
         self.allow_volatile = allow;
         self
@@ -254,7 +254,10 @@ impl Options {
         {
             return Err(Error::invalid(
                 "segment_bytes",
-                format!("{} is not a multiple of 4096 within {SEGMENT_BYTES_MIN}..={SEGMENT_BYTES_MAX}", log.segment_bytes),
+                format!(
+                    "{} is not a multiple of 4096 within {SEGMENT_BYTES_MIN}..={SEGMENT_BYTES_MAX}",
+                    log.segment_bytes
+                ),
             ));
         }
         if !(RING_BYTES_MIN..=RING_BYTES_MAX).contains(&log.ring_bytes)
@@ -262,7 +265,10 @@ impl Options {
         {
             return Err(Error::invalid(
                 "ring_bytes",
-                format!("{} is not a power of two within {RING_BYTES_MIN}..={RING_BYTES_MAX}", log.ring_bytes),
+                format!(
+                    "{} is not a power of two within {RING_BYTES_MIN}..={RING_BYTES_MAX}",
+                    log.ring_bytes
+                ),
             ));
         }
         if !(PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&log.max_payload_bytes)

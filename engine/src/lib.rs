@@ -22,9 +22,9 @@ mod topic;
 
 pub use clock::Clock;
 pub use config::{Ack, Backend, Flush, Options};
-pub use engine::{Capabilities, Engine, LogCapabilities, Stat};
 #[cfg(feature = "sim")]
 pub use driver::sim;
+pub use engine::{Capabilities, Engine, LogCapabilities, Stat};
 pub use error::{Error, ErrorKind, Result};
 pub use format::record_batch::{Headers, Record, RecordView};
 pub use ids::{LeaderEpoch, Offset, PartitionId, Position};

@@ -2,6 +2,12 @@
 //! [`Slice`], the refcounted piece of either that an op owns. The only place, with the io_uring
 //! driver, where `unsafe` is allowed.
 #![expect(unsafe_code, reason = "mappings, aligned memory and raw system calls live here")]
+#![allow(
+    clippy::len_without_is_empty,
+    clippy::missing_panics_doc,
+    clippy::cast_ptr_alignment,
+    reason = "internal types, never empty; mappings and allocations are aligned to a page"
+)]
 
 mod aligned;
 mod ring_map;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Inner;
+use crate::config::Ack;
 use crate::error::{Error, Result};
 use crate::log::{Log, Stop};
 
@@ -17,7 +18,7 @@ impl Inner {
         let logs: Vec<Arc<Log>> = self.logs.read().values().cloned().collect();
         for log in &logs {
             log.stop_claims();
-            log.want(u64::MAX - 1);
+            log.want(Ack::Durable, u64::MAX - 1);
         }
         let drained = self.runner.end(timeout);
         self.maintenance.end();
@@ -60,7 +61,7 @@ impl Drop for Inner {
             // itself: it drains and ends by itself, and the next open recovers.
             for log in self.logs.read().values() {
                 log.stop_claims();
-                log.want(u64::MAX - 1);
+                log.want(Ack::Durable, u64::MAX - 1);
             }
             self.runner.end(Duration::ZERO);
             self.maintenance.end();

@@ -68,7 +68,9 @@ impl Maintenance {
 
     fn run(&self) {
         let logs = self.logs.lock().clone();
-        logs.iter().for_each(|log| log.maintain());
+        for log in &logs {
+            log.maintain();
+        }
     }
 
     /// Does what has been signalled since; whether there was anything.

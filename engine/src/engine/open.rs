@@ -34,7 +34,7 @@ use crate::topic::catalog::Catalog;
 
 pub(crate) const META_FILE: &str = "engine.meta";
 /// What a directory may hold before its first creation has finished.
-const OWN_NAMES: [&str; 4] = ["LOCK", "READERS", "engine.meta.tmp", "log-000"];
+const OWN_NAMES: [&str; 5] = ["LOCK", "READERS", "engine.meta.tmp", "log-000", "lost+found"];
 
 /// Who turns the shard.
 pub(crate) enum Turned {
@@ -75,7 +75,8 @@ pub(crate) fn open(
         Some(meta) => meta,
         None => initialise(&disk, &options, &clock)?,
     };
-    let control = Arc::new(Control::new().map_err(|e| Error::io("make an eventfd for", disk.root(), e))?);
+    let control =
+        Arc::new(Control::new().map_err(|e| Error::io("make an eventfd for", disk.root(), e))?);
     let maintenance = Arc::new(Maintenance::default());
     let maker = Maker {
         file_ring: options.log.ring_in_file && disk.facts().no_file_ring.is_none(),
@@ -113,7 +114,9 @@ pub(crate) fn open(
         lock: Mutex::new(Some(lock)),
         closed: AtomicBool::new(false),
     };
-    logs.into_iter().for_each(|log| inner.adopt(log));
+    for log in logs {
+        inner.adopt(log);
+    }
     Ok(Engine { inner: Arc::new(inner) })
 }
 
@@ -139,9 +142,8 @@ pub(crate) fn read_meta(disk: &dyn Disk) -> Result<Option<EngineMeta>> {
 
 /// A directory without engine.meta is ours to use only if nothing else is in it.
 pub(crate) fn refuse_strangers(disk: &DiskRef) -> Result<()> {
-    let refuse = |reason: String| {
-        Err(Error::NotADataDirectory { path: disk.root().to_path_buf(), reason })
-    };
+    let refuse =
+        |reason: String| Err(Error::NotADataDirectory { path: disk.root().to_path_buf(), reason });
     let entries = match disk.list("") {
         Ok(entries) => entries,
         Err(error) => return Err(io_error(&**disk, "list", "")(error)),
@@ -175,7 +177,7 @@ fn check_facts(disk: &dyn Disk, options: &Options) -> Result<()> {
 /// Makes the metadata log, then engine.meta, whose presence says that the directory is whole.
 fn initialise(disk: &DiskRef, options: &Options, clock: &Clock) -> Result<EngineMeta> {
     recovery::create(disk, META, &options.log.metadata())?;
-    let meta = EngineMeta { uuid: Uuid::new_v4(), created_ms: clock.wall_ms() };
+    let meta = EngineMeta { uuid: disk.fresh_uuid(), created_ms: clock.wall_ms() };
     checkpoints::write_all(&**disk, META_FILE, &meta.encode(), true)?;
     Ok(meta)
 }
@@ -191,19 +193,23 @@ fn open_logs(maker: &Maker, options: &Options) -> Result<(Vec<Arc<Log>>, Catalog
     recovered.snapshot = catalog.snapshot();
     recovery::keep_only(&mut recovered.streams, &|_| false);
     recovered.streams = vec![Some(Box::new(recovery::fresh_stream()))];
+    let whole = recovered.damage.is_empty();
     let mut logs = vec![maker.make(META, Flush::Sync, &meta_options, recovered)?];
     for (id, log) in &catalog.logs {
         let mut recovered = recovery::recover(&maker.disk, LogId(*id), &options.log)?;
-        restore_live(&mut recovered, &catalog, *id);
+        restore_live(&mut recovered, &catalog, *id, whole);
         logs.push(maker.make(LogId(*id), log.flush, &options.log, recovered)?);
     }
     Ok((logs, catalog))
 }
 
-/// Streams of deleted topics go, those that were never appended to come.
-fn restore_live(recovered: &mut Recovered, catalog: &Catalog, id: u32) {
+/// Streams of deleted topics go, those that were never appended to come. Unless the catalog is
+/// `whole`, a stream without a topic may be one whose topic was damaged: it stays.
+fn restore_live(recovered: &mut Recovered, catalog: &Catalog, id: u32, whole: bool) {
     let live = catalog.live_streams(id);
-    recovery::keep_only(&mut recovered.streams, &|stream| live.contains(&stream.0));
+    if whole {
+        recovery::keep_only(&mut recovered.streams, &|stream| live.contains(&stream.0));
+    }
     for stream in live {
         let at = stream as usize;
         if recovered.streams.len() <= at {
@@ -212,7 +218,7 @@ fn restore_live(recovered: &mut Recovered, catalog: &Catalog, id: u32) {
         recovered.streams[at].get_or_insert_with(|| Box::new(recovery::fresh_stream()));
     }
     // Whatever the checkpoint has of deleted ones is looked through once.
-    recovered.upkeep.look_for_dead = true;
+    recovered.upkeep.look_for_dead = whole;
 }
 
 impl Maker {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::waiters::Ticket;
 use super::writer::{Claim, Refusal, Want};
-use super::{Log, Stop};
+use super::{Log, ROOM, Stop};
 use crate::buf::{AlignedBuf, Slice};
 use crate::config::Ack;
 use crate::error::{Error, Result};
@@ -64,6 +64,13 @@ impl Log {
             let granted = writer.claim(&self.ring, self.released(), want);
             if writer.closed.len() != before {
                 closed_at = writer.closed.back().map(|group| group.used_end);
+            }
+            if granted.is_ok()
+                && what.kind == FrameKind::Trim
+                && let (Some(stream), Some(start)) =
+                    (writer.stream(what.stream), payload.first_chunk::<8>())
+            {
+                stream.trim_claimed = stream.trim_claimed.max(u64::from_le_bytes(*start));
             }
             if let Ok(claim) = &granted
                 && what.records > 0
@@ -185,7 +192,7 @@ impl Log {
             }
             if registered {
                 // A ticket that fired is gone; renew it, or keep the one there with this waker.
-                progress.ticket = Some(self.room_waiters.register(0, waker, progress.ticket));
+                progress.ticket = Some(self.room_waiters.register(ROOM, waker, progress.ticket));
                 return match self.try_put(what, payload) {
                     Ok(claim) => Poll::Ready(Ok(claim)),
                     Err(refusal) => match self.refused(refusal) {
@@ -201,7 +208,7 @@ impl Log {
                 self.writer.lock().large_waiting += 1;
                 progress.waits_large = true;
             }
-            progress.ticket = Some(self.room_waiters.register(0, waker, None));
+            progress.ticket = Some(self.room_waiters.register(ROOM, waker, None));
         }
     }
 
@@ -216,17 +223,16 @@ impl Log {
         }
         if std::mem::take(&mut progress.waits_large) {
             self.writer.lock().large_waiting -= 1;
-            self.room_waiters.fire_all();
+            self.wake_for_room();
         }
     }
 
-    /// The error for a refusal that waiting does not mend; otherwise sets in motion what it waits for.
+    /// The error for a refusal that waiting does not mend; otherwise sets in motion what it waits
+    /// for.
     fn refused(&self, refusal: Refusal) -> Option<Error> {
         match refusal {
-            Refusal::Room => {
-                self.want_room();
-                None
-            }
+            // Every closed group is on its way, and its completion makes room.
+            Refusal::Room => None,
             Refusal::Segment => {
                 self.set_starving(true);
                 self.call_maintenance();
@@ -256,12 +262,6 @@ impl Log {
         }
     }
 
-    /// A full ring drains by itself; an async log's open group must be told to.
-    fn want_room(&self) {
-        let head = self.writer.lock().head();
-        self.want(head);
-    }
-
     fn poll_level(&self, end: u64, progress: &mut Progress, waker: &Waker) -> Poll<Result<()>> {
         let level = progress.level;
         if self.reached(level) >= end {
@@ -270,7 +270,7 @@ impl Log {
         }
         progress.ticket = Some(self.waiters(level).register(end, waker, progress.ticket));
         if self.needs_flush(level) {
-            self.want(end);
+            self.want(level, end);
         }
         if self.reached(level) >= end {
             self.settle(progress);

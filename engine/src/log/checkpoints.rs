@@ -75,7 +75,11 @@ pub(crate) fn load(disk: &dyn Disk, dir: &str) -> Result<Option<Checkpoint>> {
         let path = path(dir, *sequence);
         let bytes = read_all(disk, &path).map_err(io_error(disk, "read", &path))?;
         match Checkpoint::decode(&bytes) {
-            Ok(checkpoint) => return Ok(Some(checkpoint)),
+            // What came after an older one is unknown, so its end is no clean one.
+            Ok(checkpoint) => {
+                let clean = checkpoint.clean && first_error.is_none();
+                return Ok(Some(Checkpoint { clean, ..checkpoint }));
+            }
             Err(error) => {
                 let names = found.iter().map(|sequence| self::path(dir, *sequence));
                 let names: Vec<String> = names.collect();
@@ -105,7 +109,11 @@ pub(crate) fn store_index(disk: &dyn Disk, segment: &Segment, index: &SegmentInd
 }
 
 /// The index beside a segment, if it is there and verifies.
-pub(crate) fn read_index(disk: &dyn Disk, segment: &Arc<Segment>, log: Uuid) -> Option<SegmentIndex> {
+pub(crate) fn read_index(
+    disk: &dyn Disk,
+    segment: &Arc<Segment>,
+    log: Uuid,
+) -> Option<SegmentIndex> {
     let bytes = read_all(disk, &segment.index_path()).ok()?;
     let index = SegmentIndex::decode(&bytes).ok()?;
     (index.log == log && index.base.0 == segment.base()).then_some(index)

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::segment::OpenSegment;
-use super::writer::{ClosedGroup, Writer};
+use super::writer::{ClosedGroup, GroupBytes, Writer};
 use super::{Log, Stop};
-use crate::config::Flush;
+use crate::config::{Ack, Flush};
 use crate::driver::op::Op;
 use crate::limits::{GROUP_ALIGN, RING_POPULATE_BYTES};
 
@@ -51,7 +51,9 @@ struct Group {
 enum InFlight {
     Write(u64),
     /// Covers the groups in stage `Flushing`.
-    Flush { submitted_at: Duration },
+    Flush {
+        submitted_at: Duration,
+    },
 }
 
 /// What the shard shall do next for this log.
@@ -158,9 +160,10 @@ impl Flusher {
             writer = log.writer.lock();
         }
         let front = writer.closed.front()?;
-        let complete = match &front.private {
-            Some(bytes) => bytes.is_some(),
-            None => log.ring.committed() >= front.used_end,
+        let complete = match &front.bytes {
+            GroupBytes::Ring => log.ring.committed() >= front.used_end,
+            GroupBytes::Awaited => false,
+            GroupBytes::Private(_) => true,
         };
         if complete { writer.closed.pop_front() } else { None }
     }
@@ -176,7 +179,7 @@ impl Flusher {
         }
         let since = *self.open_since.get_or_insert(now);
         writer.large_waiting > 0
-            || self.log.wanted() > writer.open_base()
+            || self.log.wanted(Ack::Written) > writer.open_base()
             || now >= since + self.log.options.window_time
     }
 
@@ -187,10 +190,9 @@ impl Flusher {
         submit: &mut dyn FnMut(Op) -> u64,
     ) {
         let len = (group.used_end - group.base).next_multiple_of(GROUP_ALIGN as u64);
-        let large = group.private.is_some();
-        let data = match group.private {
-            Some(bytes) => bytes.expect("only complete groups are taken"),
-            None => self.log.ring.slice(group.base, len as usize),
+        let (data, large) = match group.bytes {
+            GroupBytes::Private(bytes) => (bytes, true),
+            _ => (self.log.ring.slice(group.base, len as usize), false),
         };
         let token = submit(Op::Write {
             file: Arc::clone(&group.segment.file),
@@ -245,7 +247,7 @@ impl Flusher {
         let written = self.groups.iter().take_while(|group| group.stage == Stage::Written);
         let written_end = written.last().map_or(oldest.base, |group| group.used_end);
         written_end - oldest.base >= self.log.options.window_bytes
-            || self.log.wanted() > self.log.durable()
+            || self.log.wanted(Ack::Durable) > self.log.durable()
             || now >= oldest.written_at + self.log.options.window_time
             || oldest.segment.segment.is_sealed()
     }
@@ -257,8 +259,8 @@ impl Flusher {
         let wake_at = match writer.closed.front() {
             // Only a completion makes room; only a kick delivers a large group.
             Some(_) if full => u64::MAX - 1,
-            Some(group) if group.private.is_some() => u64::MAX - 1,
-            Some(group) => group.used_end,
+            Some(ClosedGroup { bytes: GroupBytes::Ring, used_end, .. }) => *used_end,
+            Some(_) => u64::MAX - 1,
             None if full || writer.has_data() => u64::MAX - 1,
             None => writer.head() + 1 + first_frame_gap(&writer),
         };
@@ -272,10 +274,8 @@ impl Flusher {
         let log = Arc::clone(&self.log);
         let writer = log.writer.lock();
         let closes = room && writer.closed.is_empty() && self.closes(&writer, now);
-        let delivered = writer
-            .closed
-            .front()
-            .is_some_and(|group| group.private.as_ref().is_some_and(Option::is_some));
+        let front = writer.closed.front().map(|group| &group.bytes);
+        let delivered = matches!(front, Some(GroupBytes::Private(_)));
         closes || (room && delivered) || (!self.flush_in_flight && self.flush_due(now))
     }
 
@@ -404,7 +404,8 @@ impl Flusher {
             if self.groups.is_empty() {
                 self.log.writer.lock().close_empty(&self.log.ring, self.log.released());
                 let _ = self.log.ring.advance();
-                self.log.want(self.log.writer.lock().open_base());
+                let end = self.log.writer.lock().open_base();
+                self.log.want(Ack::Durable, end);
             }
         }
     }

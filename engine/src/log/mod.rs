@@ -1,9 +1,10 @@
-//! A log: one append-only sequence of segments, flushed as one. [`Log`] is the handle that appenders,
-//! readers, the shard and maintenance share; it owns the writer's lock, the ring and the watermarks.
+//! A log: one append-only sequence of segments, flushed as one. [`Log`] is the handle that
+//! appenders, readers, the shard and maintenance share; it owns the writer's lock, the ring and the
+//! watermarks.
 //!
-//! Who does what: an appender claims and commits ([`writer`], [`ring`]); the shard closes groups and
-//! turns them into ops ([`flusher`]); maintenance makes segments ahead of need, seals those left
-//! behind and writes checkpoints ([`upkeep`]); a reader walks bytes from ring or segment
+//! Who does what: an appender claims and commits ([`writer`], [`ring`]); the shard closes groups
+//! and turns them into ops ([`flusher`]); maintenance makes segments ahead of need, seals those
+//! left behind and writes checkpoints ([`upkeep`]); a reader walks bytes from ring or segment
 //! ([`reader`], [`walk`]); [`recovery`] turns a directory into the state all this starts from.
 
 pub(crate) mod append;
@@ -45,6 +46,9 @@ use writer::{StreamState, Writer};
 /// Wakes the maintenance thread.
 pub(crate) type MaintenanceSignal = Arc<dyn Fn() + Send + Sync>;
 
+/// The position at which everyone who waits for room is registered.
+pub(crate) const ROOM: u64 = 0;
+
 /// Why a log takes no appends.
 #[derive(Clone, Debug)]
 pub(crate) enum Stop {
@@ -70,14 +74,16 @@ pub(crate) struct Log {
     /// The ring is a file, so what is committed survives the process.
     pub(crate) ring_in_file: bool,
     pub(crate) writer: Mutex<Writer>,
-    /// Everything below is in segments (written, not necessarily durable), its place in the ring free.
+    /// Everything below is in segments (written, not necessarily durable), its place in the ring
+    /// free.
     released: AtomicU64,
     pub(crate) written_waiters: Waiters,
     pub(crate) durable_waiters: Waiters,
     /// Callers that wait for room in the ring or for a segment.
     pub(crate) room_waiters: Waiters,
-    /// The highest position whose flush someone waits for.
-    wanted: AtomicU64,
+    /// The highest position that someone waits to see written to its segment, and flushed.
+    wanted_written: AtomicU64,
+    wanted_durable: AtomicU64,
     /// The shard sleeps until the committed end reaches this; `u64::MAX`: it is awake.
     wake_at: AtomicU64,
     waker: ShardWaker,
@@ -116,7 +122,10 @@ pub(crate) struct Parts {
 
 impl std::fmt::Debug for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Log").field("name", &self.name).field("class", &self.class).finish()
+        f.debug_struct("Log")
+            .field("name", &self.name)
+            .field("class", &self.class)
+            .finish_non_exhaustive()
     }
 }
 
@@ -145,7 +154,8 @@ impl Log {
             written_waiters: Waiters::default(),
             durable_waiters: Waiters::default(),
             room_waiters: Waiters::default(),
-            wanted: AtomicU64::new(0),
+            wanted_written: AtomicU64::new(0),
+            wanted_durable: AtomicU64::new(0),
             wake_at: AtomicU64::new(u64::MAX),
             waker: parts.waker,
             stop,
@@ -209,18 +219,32 @@ impl Log {
         if !self.ring_in_file {
             self.written_waiters.fire(position);
         }
-        self.room_waiters.fire_all();
+        self.wake_for_room();
     }
 
-    /// Asks the shard to flush up to `position` now rather than when the window says so.
-    pub(crate) fn want(&self, position: u64) {
-        if self.wanted.fetch_max(position, Ordering::SeqCst) < position {
+    /// Wakes everyone who waits for room in the ring or for a segment.
+    pub(crate) fn wake_for_room(&self) {
+        self.room_waiters.fire(ROOM);
+    }
+
+    /// Asks the shard to bring everything up to `position` to this level now, rather than when the
+    /// group is full or the window says so.
+    pub(crate) fn want(&self, level: Ack, position: u64) {
+        let mut raised = self.wanted_written.fetch_max(position, Ordering::SeqCst) < position;
+        if level == Ack::Durable {
+            raised |= self.wanted_durable.fetch_max(position, Ordering::SeqCst) < position;
+        }
+        if raised {
             self.kick();
         }
     }
 
-    pub(crate) fn wanted(&self) -> u64 {
-        self.wanted.load(Ordering::SeqCst)
+    /// How far someone waits for this level.
+    pub(crate) fn wanted(&self, level: Ack) -> u64 {
+        match level {
+            Ack::Written => self.wanted_written.load(Ordering::SeqCst),
+            Ack::Durable => self.wanted_durable.load(Ordering::SeqCst),
+        }
     }
 
     /// Wakes the shard if it sleeps.
@@ -255,7 +279,7 @@ impl Log {
             writer.stopped = true;
             let _ = self.stop.set(reason);
         }
-        self.room_waiters.fire_all();
+        self.wake_for_room();
         self.written_waiters.fire_all();
         self.durable_waiters.fire_all();
         self.wake_followers();
@@ -265,19 +289,21 @@ impl Log {
     /// Takes no further claims; what is in flight goes on.
     pub(crate) fn stop_claims(&self) {
         self.writer.lock().stopped = true;
-        self.room_waiters.fire_all();
+        self.wake_for_room();
         self.wake_followers();
     }
 
     fn wake_followers(&self) {
-        let mut followers = Vec::new();
+        let mut followers: Vec<(u64, std::task::Waker)> = Vec::new();
         {
             let mut writer = self.writer.lock();
             for state in writer.streams.iter_mut().flatten() {
                 followers.append(&mut state.followers);
             }
         }
-        followers.into_iter().for_each(|(_, waker): (u64, std::task::Waker)| waker.wake());
+        for (_, waker) in followers {
+            waker.wake();
+        }
     }
 
     pub(crate) fn stop_reason(&self) -> Option<&Stop> {

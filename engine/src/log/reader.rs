@@ -8,8 +8,8 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use super::segment::Segment;
-use super::writer::StreamState;
 use super::walk::{Step, step};
+use super::writer::StreamState;
 use super::{Log, Stop};
 use crate::driver::disk::{FileRef, full_path, io_error};
 use crate::error::{Error, Result};
@@ -242,9 +242,11 @@ impl Cursor {
             return Ok(true);
         };
         let mut bytes = vec![0; want.min(self.log.released().saturating_sub(at)) as usize];
-        let read = file
-            .read_at(&mut bytes, at - segment.base())
-            .map_err(io_error(&*self.log.disk, "read", segment.path()))?;
+        let read = file.read_at(&mut bytes, at - segment.base()).map_err(io_error(
+            &*self.log.disk,
+            "read",
+            segment.path(),
+        ))?;
         bytes.truncate(read);
         if read < len.min(GROUP_HEADER_BYTES) {
             return Err(self.damaged(at, "the file ends here"));
@@ -279,7 +281,11 @@ impl Cursor {
         match self.log.segment_at(at) {
             Some(segment) => {
                 let path = full_path(&*self.log.disk, segment.path());
-                Error::corrupt(path, at - segment.base(), format!("{reason} (reading {})", self.label))
+                Error::corrupt(
+                    path,
+                    at - segment.base(),
+                    format!("{reason} (reading {})", self.label),
+                )
             }
             None => Error::corrupt(self.log.disk.root().join(&self.log.name), at, reason),
         }

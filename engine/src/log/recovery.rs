@@ -1,12 +1,13 @@
 //! Opening a log: from a directory to the state that appends, reads and the shard start from.
 //!
-//! The order is what makes a second crash harmless: the lock is held; segments are read; the ring is
-//! replayed into them under the old epoch, byte for byte; that is flushed; then one durable, empty
-//! group with the new epoch, which is the bump; only then is the ring reset. Killed anywhere, the
-//! next open does the same again.
+//! The order is what makes a second crash harmless: the lock is held; segments are read; the ring
+//! is replayed into them under the old epoch, byte for byte; that is flushed; then one durable,
+//! empty group with the new epoch, which is the bump; only then is the ring reset. Killed anywhere,
+//! the next open does the same again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use uuid::Uuid;
 
@@ -69,7 +70,7 @@ pub(crate) fn create(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result<
         let path = format!("{dir}/{}", entry.name);
         disk.remove(&path).map_err(io_error(&**disk, "remove", &path))?;
     }
-    let uuid = Uuid::new_v4();
+    let uuid = disk.fresh_uuid();
     let len = SEGMENT_BYTES_FIRST.min(options.segment_bytes);
     let header = header_for(uuid, 0, len, in_flight_limit(options));
     Recipe { disk, log: id, header, spare: None }.make(&|| true)?;
@@ -96,6 +97,7 @@ pub(crate) fn in_flight_limit(options: &LogOptions) -> u64 {
 
 /// Recovers the log `id`, which must be there.
 pub(crate) fn recover(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result<Recovered> {
+    let started = Instant::now();
     let dir = id.dir();
     let checkpoint = checkpoints::load(&**disk, &dir)?.ok_or_else(|| {
         Error::corrupt(full_path(&**disk, &dir), 0, "no checkpoint file is there")
@@ -105,7 +107,9 @@ pub(crate) fn recover(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result
     if run.damage.is_empty() {
         run.write_back()?;
     }
-    run.finish()
+    let mut recovered = run.finish()?;
+    recovered.report.took = started.elapsed();
+    Ok(recovered)
 }
 
 struct Run<'a> {
@@ -165,7 +169,8 @@ impl<'a> Run<'a> {
     /// Checks that every live segment is there, takes those made since the checkpoint, and clears
     /// away what interrupted steps left. Strangers are not touched.
     fn find_files(&mut self) -> Result<()> {
-        let listed = self.disk.list(&self.dir).map_err(io_error(&**self.disk, "list", &self.dir))?;
+        let listed =
+            self.disk.list(&self.dir).map_err(io_error(&**self.disk, "list", &self.dir))?;
         let mut found = BTreeMap::new();
         for entry in &listed {
             let path = format!("{}/{}", self.dir, entry.name);
@@ -208,7 +213,8 @@ impl<'a> Run<'a> {
         self.disk.remove(&path).map_err(io_error(&**self.disk, "remove", &path))
     }
 
-    /// A segment that the checkpoint does not list: made after it, retired before it, or a stranger.
+    /// A segment that the checkpoint does not list: made after it, retired before it, or a
+    /// stranger.
     fn take_unlisted(&mut self, base: u64) -> Result<()> {
         let path = format!("{}/{}", self.dir, segment::file_name(base));
         let end = self.segments.values().next_back().map_or(0, |last| last.end());
@@ -241,7 +247,8 @@ impl<'a> Run<'a> {
     /// Reads groups from the start of the checkpoint's segment (for the index) to the end.
     fn scan(&mut self) -> Result<()> {
         let start = self.checkpoint.position.0;
-        let Some(mut segment) = self.segment_of(start).or_else(|| self.segment_of(start - 1)) else {
+        let Some(mut segment) = self.segment_of(start).or_else(|| self.segment_of(start - 1))
+        else {
             let path = full_path(&**self.disk, &self.dir);
             return Err(Error::corrupt(path, 0, "no segment has the checkpoint's position"));
         };
@@ -269,6 +276,8 @@ impl<'a> Run<'a> {
                     }
                     at = group.next(&segment);
                 }
+                // The exact end of a clean close that nothing came after.
+                Err(_) if self.report.clean && at >= start => break,
                 Err(bad) => match self.probe(at)? {
                     Some(sense) => {
                         let from = bad.position - segment.base();
@@ -297,7 +306,8 @@ impl<'a> Run<'a> {
         if self.checkpoint.position.0 == segment.first() {
             return true;
         }
-        let Some(index) = checkpoints::read_index(&**self.disk, segment, self.checkpoint.log) else {
+        let Some(index) = checkpoints::read_index(&**self.disk, segment, self.checkpoint.log)
+        else {
             return false;
         };
         if index.end != self.checkpoint.position {
@@ -339,12 +349,8 @@ impl<'a> Run<'a> {
     }
 
     fn leave(&mut self, segment: &Arc<Segment>, next: &Arc<Segment>) {
-        let index = index_of_streams(
-            &self.streams.0,
-            self.checkpoint.log,
-            segment.base(),
-            segment.end(),
-        );
+        let index =
+            index_of_streams(&self.streams.0, self.checkpoint.log, segment.base(), segment.end());
         for state in self.streams.0.iter_mut().flatten() {
             state.forget_runs();
         }
@@ -354,6 +360,7 @@ impl<'a> Run<'a> {
                 segment: OpenSegment { segment: Arc::clone(segment), file: open },
                 index: segment.cached_index().expect("sealed above"),
                 position: next.first(),
+                epoch: self.epoch,
                 streams: super::writer::stream_entries(&self.streams.0),
             });
         }
@@ -386,14 +393,30 @@ impl<'a> Run<'a> {
         for open in touched.values() {
             self.flush(open)?;
         }
+        if self.checkpoint.clean {
+            self.void_clean_end()?;
+        }
         self.bump()
+    }
+
+    /// Before anything is written beyond a clean end: a checkpoint that no longer calls it one, so
+    /// that damage there is looked into and never taken for the end.
+    fn void_clean_end(&mut self) -> Result<()> {
+        self.checkpoint.clean = false;
+        self.checkpoint.sequence += 1;
+        checkpoints::store(&**self.disk, &self.dir, &self.checkpoint)
     }
 
     fn read_ring(&mut self) -> Result<Replay> {
         let path = format!("{}/ring", self.dir);
-        let fail = io_error(&**self.disk, "map", &path);
-        let Some(ring) = self.disk.open_ring(&path).map_err(fail)? else {
-            return Ok(Replay::default());
+        let ring = match self.disk.open_ring(&path) {
+            Ok(Some(ring)) => ring,
+            Ok(None) => return Ok(Replay::default()),
+            // Cut short by a power loss, or a stranger's: as good as missing.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                return Ok(Replay::default());
+            }
+            Err(error) => return Err(io_error(&**self.disk, "map", &path)(error)),
         };
         match ring_control::identify(&ring, self.checkpoint.log) {
             Identity::Ours => {}
@@ -409,6 +432,10 @@ impl<'a> Run<'a> {
         }
         let bounds = |position: u64| {
             let segment = self.segment_of(position).or_else(|| self.segment_of(position - 1))?;
+            if position < segment.first() {
+                // The end of the segment before is the base of this one.
+                return Some((position, segment.first()));
+            }
             Some((segment.end(), segment.end() + crate::limits::SEGMENT_HEADER_BYTES as u64))
         };
         Ok(replay(&ring, self.seed, self.epoch, self.end, &bounds))

@@ -58,7 +58,8 @@ pub(crate) fn replay(
     let committed = ring.control(COMMITTED).load(Ordering::Relaxed);
     let same_writer = ring.control(EPOCH).load(Ordering::Relaxed) == u64::from(epoch.0);
     // The committed end passes over padding and the next group's header, which are no loss.
-    let slack = (reached.next_multiple_of(GROUP_ALIGN as u64) - reached) + GROUP_HEADER_BYTES as u64;
+    let slack =
+        (reached.next_multiple_of(GROUP_ALIGN as u64) - reached) + GROUP_HEADER_BYTES as u64;
     if same_writer && committed > reached + slack && !rolled_over(committed, reached, bounds) {
         out.lost_bytes = committed - reached;
     }
@@ -82,9 +83,12 @@ fn take_group(
 ) -> Option<(Replayed, bool)> {
     let mut head = [0; GROUP_HEADER_BYTES];
     ring.load(at, &mut head);
-    let header = GroupHeader::decode(seed, Position(at), &head).filter(|found| found.epoch == epoch);
+    let header =
+        GroupHeader::decode(seed, Position(at), &head).filter(|found| found.epoch == epoch);
     let room = (ring.len() as u64).min(segment_end - at) as usize;
-    if let Some(closed) = header.filter(|found| found.used_len > 0 && found.group_len() <= room as u64) {
+    if let Some(closed) =
+        header.filter(|found| found.used_len > 0 && found.group_len() <= room as u64)
+    {
         let mut bytes = vec![0; closed.group_len() as usize];
         ring.load(at, &mut bytes);
         bytes[closed.used_len as usize..].fill(0);

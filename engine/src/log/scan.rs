@@ -47,7 +47,11 @@ impl WholeGroup {
 
     /// Where the next group starts, given the segment this one is in.
     pub(crate) fn next(&self, segment: &Segment) -> u64 {
-        if self.header.last { segment.end() } else { self.header.position.0 + self.header.group_len() }
+        if self.header.last {
+            segment.end()
+        } else {
+            self.header.position.0 + self.header.group_len()
+        }
     }
 }
 
@@ -87,7 +91,11 @@ impl Source {
     }
 
     /// The group at `position`, or why there is none. An `Err` outside is the system's.
-    pub(crate) fn group(&mut self, seed: Seed, position: u64) -> Result<Result<WholeGroup, Damaged>> {
+    pub(crate) fn group(
+        &mut self,
+        seed: Seed,
+        position: u64,
+    ) -> Result<Result<WholeGroup, Damaged>> {
         let Some(header) = self.header(seed, position)? else {
             let bytes = self.bytes(position, GROUP_HEADER_BYTES)?.to_vec();
             let bad = step(seed, position, &bytes, position).err().unwrap_or(Bad::GroupHeader);
@@ -138,7 +146,8 @@ pub(crate) fn frames_of(
             Ok(Step::Frame(frame)) => {
                 let from = (at - start) as usize;
                 let payload = &used[from + FRAME_HEADER_BYTES..][..frame.payload_len as usize];
-                let padding = &used[from + FRAME_HEADER_BYTES + payload.len()..from + frame.frame_len()];
+                let padding =
+                    &used[from + FRAME_HEADER_BYTES + payload.len()..from + frame.frame_len()];
                 match prove_payload(&frame, payload) {
                     _ if frame.epoch != header.epoch => Some("frame of another epoch".to_owned()),
                     Ok(()) if padding.iter().all(|byte| *byte == 0) => {
@@ -166,7 +175,7 @@ fn prove_payload(frame: &FrameHeader, payload: &[u8]) -> Result<(), String> {
         return Ok(());
     }
     let header = BatchHeader::decode(payload).map_err(|error| error.to_string())?;
-    if header.len_bytes as usize != payload.len() {
+    if header.len_bytes != payload.len() {
         return Err("record batch length differs from its frame's".to_owned());
     }
     if !record_batch::verify_crc(payload) {
@@ -259,4 +268,3 @@ pub(crate) fn synthesise(seed: Seed, header: &GroupHeader, frames: &[u8]) -> Vec
     bytes[GROUP_HEADER_BYTES..used].copy_from_slice(frames);
     bytes
 }
-

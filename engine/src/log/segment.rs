@@ -1,6 +1,6 @@
 //! Segment files: their names, how one is made ready ahead of need, and the shared handle that
-//! readers, flusher and maintenance hold. What a segment's blocks held before is told from groups by
-//! position, epoch and uuid, so a recycled file needs no erasing.
+//! readers, flusher and maintenance hold. What a segment's blocks held before is told from groups
+//! by position, epoch and uuid, so a recycled file needs no erasing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -11,9 +11,9 @@ use uuid::Uuid;
 use crate::buf::AlignedBuf;
 use crate::driver::disk::{Disk, DiskFile, DiskRef, FileRef, OpenMode, full_path, io_error};
 use crate::error::{Error, Result};
+use crate::format::FORMAT_VERSION;
 use crate::format::index::SegmentIndex;
 use crate::format::segment_header::{SegmentHeader, SegmentHeaderError};
-use crate::format::FORMAT_VERSION;
 use crate::ids::{LogId, Position};
 use crate::limits::SEGMENT_HEADER_BYTES;
 
@@ -115,7 +115,8 @@ impl Segment {
 
     /// Opens for writing; readers share the handle from then on.
     pub(crate) fn open_for_write(self: &Arc<Self>, disk: &dyn Disk) -> Result<OpenSegment> {
-        let file = disk.open(&self.path, OpenMode::Write).map_err(io_error(disk, "open", &self.path))?;
+        let file =
+            disk.open(&self.path, OpenMode::Write).map_err(io_error(disk, "open", &self.path))?;
         *self.file.lock() = Arc::downgrade(&file);
         Ok(OpenSegment { segment: Arc::clone(self), file })
     }
@@ -180,7 +181,7 @@ pub(crate) fn is_spare(name: &str) -> bool {
 
 /// Whether a file name is one that only an interrupted step leaves behind.
 pub(crate) fn is_unfinished(name: &str) -> bool {
-    name.ends_with(".tmp")
+    name.strip_suffix(".tmp").is_some()
 }
 
 impl Recipe<'_> {
@@ -188,8 +189,7 @@ impl Recipe<'_> {
     /// through it so that later flushes move no metadata, until `starving` says that an appender
     /// waits; what is then unwritten is only slower.
     pub(crate) fn make(self, starving: &dyn Fn() -> bool) -> Result<OpenSegment> {
-        let segment =
-            Arc::new(Segment::new(self.log, self.header.base.0, self.header.len_bytes));
+        let segment = Arc::new(Segment::new(self.log, self.header.base.0, self.header.len_bytes));
         let dir = self.log.dir();
         let unfinished = format!("{dir}/{UNFINISHED}");
         let made_from = match &self.spare {

@@ -33,7 +33,9 @@ impl Log {
     /// Does what is due; called by the maintenance thread after each signal.
     pub(crate) fn maintain(&self) {
         let mut upkeep = self.upkeep.lock();
-        if matches!(self.stop_reason(), Some(Stop::Closed)) {
+        // A damaged log is evidence: a checkpoint beyond the damage would hide it from the next
+        // open, and nothing in it is known to be dead.
+        if matches!(self.stop_reason(), Some(Stop::Closed | Stop::Damaged(_))) {
             return;
         }
         self.prepare_next(&mut upkeep);
@@ -62,7 +64,8 @@ impl Log {
         };
         let len = self.next_len(previous, wanted);
         let header = header_for(self.uuid, base, len, self.in_flight_limit());
-        let spare = (len == self.options.segment_bytes).then(|| upkeep.spares.pop_front()).flatten();
+        let spare =
+            (len == self.options.segment_bytes).then(|| upkeep.spares.pop_front()).flatten();
         let recipe = Recipe { disk: &self.disk, log: self.id, header, spare };
         let made = recipe.make(&|| self.is_starving());
         let mut writer = self.writer.lock();
@@ -77,7 +80,7 @@ impl Log {
         }
         drop(writer);
         self.set_starving(false);
-        self.room_waiters.fire_all();
+        self.wake_for_room();
     }
 
     /// Segments grow from the first, small one by doubling, so that little data takes little space.
@@ -106,11 +109,13 @@ impl Log {
                     _ => return Ok(()),
                 }
             };
-            let Some(Rolled { segment, index, position, streams }) = rolled else { return Ok(()) };
+            let Some(Rolled { segment, index, position, epoch, streams }) = rolled else {
+                return Ok(());
+            };
             checkpoints::store_index(&*self.disk, &segment.segment, &index)?;
             segment.segment.forget_index();
             upkeep.position = position;
-            upkeep.epoch = self.writer.lock().epoch;
+            upkeep.epoch = epoch;
             upkeep.streams = streams;
             self.store_checkpoint(upkeep, false)?;
             upkeep.look_for_dead = true;
@@ -169,7 +174,7 @@ impl Log {
         let mut writer = self.writer.lock();
         upkeep.streams.retain_mut(|entry| match writer.stream(entry.stream) {
             Some(state) => {
-                entry.log_start.0 = state.log_start;
+                entry.log_start.0 = entry.log_start.0.max(state.log_start);
                 entry.end.0 = entry.end.0.max(state.log_start);
                 true
             }
@@ -179,7 +184,12 @@ impl Log {
 
     fn sealed_below(&self, position: u64) -> Vec<Arc<Segment>> {
         let segments = self.segments.read();
-        segments.range(..position).map(|(_, segment)| segment).filter(|s| s.end() <= position).cloned().collect()
+        segments
+            .range(..position)
+            .map(|(_, segment)| segment)
+            .filter(|s| s.end() <= position)
+            .cloned()
+            .collect()
     }
 
     fn is_dead(&self, segment: &Arc<Segment>) -> Result<bool> {

@@ -36,7 +36,12 @@ impl Default for Waiters {
 impl Waiters {
     /// Registers for `position`, in place of `previous` if that is still there. The caller checks
     /// the watermark again afterwards.
-    pub(crate) fn register(&self, position: u64, waker: &Waker, previous: Option<Ticket>) -> Ticket {
+    pub(crate) fn register(
+        &self,
+        position: u64,
+        waker: &Waker,
+        previous: Option<Ticket>,
+    ) -> Ticket {
         let mut inner = self.inner.lock();
         if let Some(Ticket(position, id)) = previous
             && let Some(there) = inner.sorted.get_mut(&(position, id))
@@ -82,7 +87,8 @@ impl Waiters {
     }
 
     fn note_lowest(&self, inner: &Inner) {
-        let lowest = inner.sorted.first_key_value().map_or(u64::MAX, |((position, _), _)| *position);
+        let lowest =
+            inner.sorted.first_key_value().map_or(u64::MAX, |((position, _), _)| *position);
         self.lowest.store(lowest, Ordering::SeqCst);
     }
 }

@@ -57,6 +57,17 @@ pub(crate) struct Want {
     pub(crate) large: bool,
 }
 
+/// Where a closed group's bytes are.
+#[derive(Debug)]
+pub(crate) enum GroupBytes {
+    /// In the ring, complete when the committed end has passed them.
+    Ring,
+    /// In private memory that its owner has not handed over yet.
+    Awaited,
+    /// In private memory.
+    Private(Slice),
+}
+
 /// A closed group, waiting for the flusher.
 #[derive(Debug)]
 pub(crate) struct ClosedGroup {
@@ -66,8 +77,7 @@ pub(crate) struct ClosedGroup {
     /// Where the next group starts; bytes up to there, or to the alignment, are written.
     pub(crate) next: u64,
     pub(crate) segment: OpenSegment,
-    /// The bytes, where they are not in the ring; `None` in it until the owner hands them over.
-    pub(crate) private: Option<Option<Slice>>,
+    pub(crate) bytes: GroupBytes,
     pub(crate) records: u64,
 }
 
@@ -75,6 +85,9 @@ pub(crate) struct ClosedGroup {
 #[derive(Debug, Default)]
 pub(crate) struct StreamState {
     pub(crate) log_start: u64,
+    /// Log start of the newest trim claimed, durable or not. A checkpoint whose position lies above
+    /// that trim must have it: recovery reads no frame below.
+    pub(crate) trim_claimed: u64,
     /// Next offset to assign.
     pub(crate) end: u64,
     /// Runs within the current segment.
@@ -94,6 +107,9 @@ pub(crate) struct Rolled {
     pub(crate) index: Arc<SegmentIndex>,
     /// First group of the next segment: recovery scans from there.
     pub(crate) position: u64,
+    /// Epoch of the newest group in the segment; that of the next one's groups may still be the
+    /// same.
+    pub(crate) epoch: LeaderEpoch,
     pub(crate) streams: Vec<StreamEntry>,
 }
 
@@ -337,7 +353,7 @@ impl Writer {
         if next > used_end {
             ring.seal(used_end, next);
         }
-        self.queue(used_end, next, None);
+        self.queue(used_end, next, GroupBytes::Ring);
     }
 
     fn close_large(&mut self, ring: &Ring, used_end: u64) {
@@ -347,16 +363,16 @@ impl Writer {
         if next > used_end {
             ring.seal(used_end, next);
         }
-        self.queue(used_end, next, Some(None));
+        self.queue(used_end, next, GroupBytes::Awaited);
     }
 
-    fn queue(&mut self, used_end: u64, next: u64, private: Option<Option<Slice>>) {
+    fn queue(&mut self, used_end: u64, next: u64, bytes: GroupBytes) {
         self.closed.push_back(ClosedGroup {
             base: self.group,
             used_end,
             next,
             segment: self.segment.clone(),
-            private,
+            bytes,
             records: self.records,
         });
         self.outstanding += 1;
@@ -371,7 +387,7 @@ impl Writer {
         let group = self.closed.iter_mut().find(|group| group.base == base);
         debug_assert!(group.is_some(), "a large group waits until its bytes are there");
         if let Some(group) = group {
-            group.private = Some(Some(bytes));
+            group.bytes = GroupBytes::Private(bytes);
         }
     }
 
@@ -399,6 +415,7 @@ impl Writer {
             segment: self.segment.clone(),
             index,
             position: next.segment.first(),
+            epoch: self.epoch,
             streams: self.stream_entries(),
         });
     }
@@ -418,7 +435,7 @@ pub(crate) fn stream_entries(streams: &[Option<Box<StreamState>>]) -> Vec<Stream
     live.filter_map(|(id, state)| {
         state.as_deref().map(|state| StreamEntry {
             stream: StreamId(id as u32),
-            log_start: Offset(state.log_start),
+            log_start: Offset(state.log_start.max(state.trim_claimed)),
             end: Offset(state.end),
         })
     })

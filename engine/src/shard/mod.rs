@@ -32,11 +32,7 @@ pub(crate) struct Control {
 
 impl Control {
     pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            waker: Waker::new()?,
-            inbox: Mutex::default(),
-            closing: AtomicBool::new(false),
-        })
+        Ok(Self { waker: Waker::new()?, inbox: Mutex::default(), closing: AtomicBool::new(false) })
     }
 
     /// Hands a log to the shard.

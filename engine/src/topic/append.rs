@@ -144,7 +144,12 @@ impl AppendFuture {
         Self { log, host, what, payload: Vec::new(), progress, timeout, outcome: None }
     }
 
-    pub(crate) fn failed(log: &Arc<Log>, host: &Arc<dyn Host>, what: Payload, error: Error) -> Self {
+    pub(crate) fn failed(
+        log: &Arc<Log>,
+        host: &Arc<dyn Host>,
+        what: Payload,
+        error: Error,
+    ) -> Self {
         Self {
             log: Arc::clone(log),
             host: Arc::clone(host),
@@ -211,8 +216,7 @@ impl AppendFuture {
         if let Some(outcome) = &self.outcome {
             return Poll::Ready(outcome.clone());
         }
-        let polled =
-            self.log.poll_put(self.what, &mut self.payload, &mut self.progress, context);
+        let polled = self.log.poll_put(self.what, &mut self.payload, &mut self.progress, context);
         if self.progress.claim().is_some() {
             self.payload = Vec::new();
         }

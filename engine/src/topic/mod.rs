@@ -25,7 +25,11 @@ use partition::Partition;
 /// What handles need of their engine, which they keep alive.
 pub(crate) trait Host: Send + Sync {
     /// Polls until ready or until the deadline; turns the shard meanwhile where nobody else does.
-    fn block_on(&self, timeout: Duration, poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>) -> bool;
+    fn block_on(
+        &self,
+        timeout: Duration,
+        poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>,
+    ) -> bool;
     /// The deadline of calls that name none.
     fn append_timeout(&self) -> Duration;
     /// Milliseconds since the epoch.

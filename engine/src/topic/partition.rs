@@ -99,8 +99,8 @@ impl Partition {
         })
     }
 
-    /// Appends a ready-made Kafka `RecordBatch` v2, whole: checked first, its base offset and leader
-    /// epoch replaced, every other byte kept.
+    /// Appends a ready-made Kafka `RecordBatch` v2, whole: checked first, its base offset and
+    /// leader epoch replaced, every other byte kept.
     ///
     /// # Errors
     /// As [`append`](Self::append), and [`Error::InvalidBatch`].
@@ -161,9 +161,7 @@ impl Partition {
     fn put(&self, batch: &mut [u8], records: u64, options: AppendOptions) -> Result<Appended> {
         let level = self.level(options);
         match self.log.try_put(self.payload(records), batch) {
-            Ok(claim) if self.log.reached(level) >= claim.end => {
-                Ok(appended(claim.first, records))
-            }
+            Ok(claim) if self.log.reached(level) >= claim.end => Ok(appended(claim.first, records)),
             Ok(claim) => {
                 let what = self.payload(records);
                 AppendFuture::claimed(&self.log, &self.host, what, claim, level, options).wait()
