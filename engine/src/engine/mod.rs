@@ -4,7 +4,7 @@
 mod close;
 mod info;
 mod maintenance;
-mod open;
+pub(crate) mod open;
 mod runner;
 
 use std::collections::BTreeMap;
