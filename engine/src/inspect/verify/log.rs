@@ -97,9 +97,11 @@ impl Check<'_, '_> {
         self.leave();
         let base = segment.base();
         let between = self.previous_end..base;
-        let missing = self.layout.files.iter().any(|file| {
-            file.state == SegmentState::Missing && between.contains(&file.base.0)
-        });
+        let missing = self
+            .layout
+            .files
+            .iter()
+            .any(|file| file.state == SegmentState::Missing && between.contains(&file.base.0));
         if missing {
             self.streams.damaged();
         } else if !between.is_empty() {
