@@ -209,8 +209,8 @@ impl Options {
         self
     }
 
-    /// Whether to open on a filesystem that keeps nothing over a power loss (default: no). *Durable*
-    /// then means no more than that filesystem's flush.
+    /// Whether to open on a filesystem that keeps nothing over a power loss (default: no).
+    /// *Durable* then means no more than that filesystem's flush.
     pub fn allow_volatile(mut self, allow: bool) -> Self {
         self.allow_volatile = allow;
         self

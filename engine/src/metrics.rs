@@ -1,5 +1,5 @@
-//! What an engine counts: per log, nothing global. Recording costs an atomic at most, and nothing at
-//! all on the append path, whose counters live under the writer's lock.
+//! What an engine counts: per log, nothing global. Recording costs an atomic at most, and nothing
+//! at all on the append path, whose counters live under the writer's lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

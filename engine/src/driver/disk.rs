@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::buf::RingMap;
 use crate::driver::os::LockFile;
 use crate::error::{Error, Result};
@@ -111,6 +113,10 @@ pub trait Disk: Send + Sync + Debug {
     /// Maps and populates an existing ring file; `None` if there is none. Its length comes from the
     /// file.
     fn open_ring(&self, path: &str) -> io::Result<Option<RingMap>>;
+    /// A name for something new: random, except in the simulator, which repeats itself.
+    fn fresh_uuid(&self) -> Uuid {
+        Uuid::new_v4()
+    }
     /// Takes the writer's lock, waiting up to `wait`.
     fn lock(&self, wait: Duration) -> Result<LockGuard>;
 }

@@ -4,7 +4,7 @@
 mod close;
 mod info;
 mod maintenance;
-mod open;
+pub(crate) mod open;
 mod runner;
 
 use std::collections::BTreeMap;
@@ -121,7 +121,7 @@ impl Engine {
         }
         let meta = TopicMeta {
             name: spec.name,
-            uuid: Uuid::new_v4(),
+            uuid: self.inner.maker.disk.fresh_uuid(),
             flush: spec.flush,
             partitions: spec.partitions,
             log: id,

@@ -227,7 +227,8 @@ impl Log {
         }
     }
 
-    /// The error for a refusal that waiting does not mend; otherwise sets in motion what it waits for.
+    /// The error for a refusal that waiting does not mend; otherwise sets in motion what it waits
+    /// for.
     fn refused(&self, refusal: Refusal) -> Option<Error> {
         match refusal {
             // Every closed group is on its way, and its completion makes room.

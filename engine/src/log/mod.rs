@@ -1,14 +1,16 @@
-//! A log: one append-only sequence of segments, flushed as one. [`Log`] is the handle that appenders,
-//! readers, the shard and maintenance share; it owns the writer's lock, the ring and the watermarks.
+//! A log: one append-only sequence of segments, flushed as one. [`Log`] is the handle that
+//! appenders, readers, the shard and maintenance share; it owns the writer's lock, the ring and the
+//! watermarks.
 //!
-//! Who does what: an appender claims and commits ([`writer`], [`ring`]); the shard closes groups and
-//! turns them into ops ([`flusher`]); maintenance makes segments ahead of need, seals those left
-//! behind and writes checkpoints ([`upkeep`]); a reader walks bytes from ring or segment
+//! Who does what: an appender claims and commits ([`writer`], [`ring`]); the shard closes groups
+//! and turns them into ops ([`flusher`]); maintenance makes segments ahead of need, seals those
+//! left behind and writes checkpoints ([`upkeep`]); a reader walks bytes from ring or segment
 //! ([`reader`], [`walk`]); [`recovery`] turns a directory into the state all this starts from.
 
 pub(crate) mod append;
 pub(crate) mod checkpoints;
 pub(crate) mod flusher;
+pub(crate) mod probe;
 pub(crate) mod reader;
 pub(crate) mod recovery;
 pub(crate) mod replay;
@@ -72,7 +74,8 @@ pub(crate) struct Log {
     /// The ring is a file, so what is committed survives the process.
     pub(crate) ring_in_file: bool,
     pub(crate) writer: Mutex<Writer>,
-    /// Everything below is in segments (written, not necessarily durable), its place in the ring free.
+    /// Everything below is in segments (written, not necessarily durable), its place in the ring
+    /// free.
     released: AtomicU64,
     pub(crate) written_waiters: Waiters,
     pub(crate) durable_waiters: Waiters,

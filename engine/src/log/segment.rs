@@ -1,6 +1,6 @@
 //! Segment files: their names, how one is made ready ahead of need, and the shared handle that
-//! readers, flusher and maintenance hold. What a segment's blocks held before is told from groups by
-//! position, epoch and uuid, so a recycled file needs no erasing.
+//! readers, flusher and maintenance hold. What a segment's blocks held before is told from groups
+//! by position, epoch and uuid, so a recycled file needs no erasing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};

@@ -107,7 +107,8 @@ pub(crate) struct Rolled {
     pub(crate) index: Arc<SegmentIndex>,
     /// First group of the next segment: recovery scans from there.
     pub(crate) position: u64,
-    /// Epoch of the newest group in the segment; that of the next one's groups may still be the same.
+    /// Epoch of the newest group in the segment; that of the next one's groups may still be the
+    /// same.
     pub(crate) epoch: LeaderEpoch,
     pub(crate) streams: Vec<StreamEntry>,
 }

@@ -1,5 +1,5 @@
-//! A shard's own thread: makes the driver (which belongs to the thread that uses it), then turns the
-//! shard until it is closed and drained.
+//! A shard's own thread: makes the driver (which belongs to the thread that uses it), then turns
+//! the shard until it is closed and drained.
 
 use std::sync::Arc;
 use std::sync::mpsc;

@@ -99,8 +99,8 @@ impl Partition {
         })
     }
 
-    /// Appends a ready-made Kafka `RecordBatch` v2, whole: checked first, its base offset and leader
-    /// epoch replaced, every other byte kept.
+    /// Appends a ready-made Kafka `RecordBatch` v2, whole: checked first, its base offset and
+    /// leader epoch replaced, every other byte kept.
     ///
     /// # Errors
     /// As [`append`](Self::append), and [`Error::InvalidBatch`].

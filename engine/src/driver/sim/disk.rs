@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
+use uuid::Uuid;
 
 use super::dir::{Dir, NodeId};
 use super::file::Content;
@@ -383,6 +384,11 @@ impl Disk for SimDisk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         })
+    }
+
+    fn fresh_uuid(&self) -> Uuid {
+        let (high, low) = self.control(|state| (state.rng.word(), state.rng.word()));
+        Uuid::from_u64_pair(high, low)
     }
 
     /// Does not wait: the holder may be on the caller's own thread.

@@ -1,0 +1,18 @@
+//! `ringlog create-topic`.
+
+use ringlog::{Flush, TopicSpec};
+
+use crate::args::{CreateTopic, FlushArg, Place};
+use crate::exit::Failure;
+
+pub fn run(place: &Place, args: &CreateTopic) -> Result<(), Failure> {
+    place.with_engine(true, |session| {
+        let flush = match args.flush {
+            FlushArg::Sync => Flush::Sync,
+            FlushArg::Async => Flush::Async,
+        };
+        let spec = TopicSpec::new(&args.name).partitions(args.partitions).flush(flush);
+        session.engine.create_topic(spec).map_err(|error| session.failure(&error))?;
+        Ok(())
+    })
+}

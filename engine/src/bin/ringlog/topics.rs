@@ -1,0 +1,42 @@
+//! `ringlog topics`.
+
+use ringlog::TopicInfo;
+
+use crate::args::{Place, Topics};
+use crate::exit::Failure;
+use crate::output::Output;
+
+pub fn run(place: &Place, args: &Topics) -> Result<(), Failure> {
+    place.with_engine(false, |session| {
+        let mut topics = session.engine.topics();
+        topics.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut output = Output::new();
+        if args.json {
+            output.json(&topics)?;
+        } else {
+            table(&topics, &mut output)?;
+        }
+        output.flush()
+    })
+}
+
+fn table(topics: &[TopicInfo], output: &mut Output) -> Result<(), Failure> {
+    let width = topics.iter().map(|topic| topic.name.len()).max().unwrap_or(0).max(5);
+    output.line(format_args!(
+        "{:width$}  {:5}  {:>9}  {:>20}  {:>20}",
+        "TOPIC", "FLUSH", "PARTITION", "FROM", "END"
+    ))?;
+    for topic in topics {
+        for partition in &topic.partitions {
+            output.line(format_args!(
+                "{:width$}  {:5}  {:>9}  {:>20}  {:>20}",
+                topic.name,
+                topic.flush.to_string(),
+                partition.id.to_string(),
+                partition.log_start.to_string(),
+                partition.end.to_string(),
+            ))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The command line from outside: the built binary, its output, its exit codes.
+
+#![expect(clippy::unwrap_used, clippy::format_collect, reason = "a test may fail where it stands")]
+
+mod append;
+mod bad_input;
+mod disk;
+mod harness;
+mod inspect;
+mod read;
+mod topics;
