@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod format;
 mod ids;
+pub mod inspect;
 mod limits;
 mod log;
 mod metrics;

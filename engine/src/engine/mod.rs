@@ -5,7 +5,7 @@ mod changes;
 mod close;
 mod info;
 mod maintenance;
-mod open;
+pub(crate) mod open;
 mod runner;
 
 use std::collections::BTreeMap;

@@ -32,7 +32,7 @@ use crate::metrics::Counters;
 use crate::shard::{Control, Shard, spawn};
 use crate::topic::catalog::Catalog;
 
-const META_FILE: &str = "engine.meta";
+pub(crate) const META_FILE: &str = "engine.meta";
 /// What a directory may hold before its first creation has finished.
 const OWN_NAMES: [&str; 5] = ["LOCK", "READERS", "engine.meta.tmp", "log-000", "lost+found"];
 
@@ -141,7 +141,7 @@ pub(crate) fn read_meta(disk: &dyn Disk) -> Result<Option<EngineMeta>> {
 }
 
 /// A directory without engine.meta is ours to use only if nothing else is in it.
-fn refuse_strangers(disk: &DiskRef) -> Result<()> {
+pub(crate) fn refuse_strangers(disk: &DiskRef) -> Result<()> {
     let refuse =
         |reason: String| Err(Error::NotADataDirectory { path: disk.root().to_path_buf(), reason });
     let entries = match disk.list("") {

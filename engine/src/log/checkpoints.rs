@@ -15,7 +15,7 @@ use crate::format::index::SegmentIndex;
 const PREFIX: &str = "checkpoint-";
 const KEPT: usize = 2;
 
-fn path(dir: &str, sequence: u64) -> String {
+pub(crate) fn path(dir: &str, sequence: u64) -> String {
     format!("{dir}/{PREFIX}{sequence:016x}")
 }
 

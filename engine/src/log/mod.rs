@@ -10,6 +10,7 @@
 pub(crate) mod append;
 pub(crate) mod checkpoints;
 pub(crate) mod flusher;
+pub(crate) mod probe;
 pub(crate) mod reader;
 pub(crate) mod recovery;
 pub(crate) mod replay;

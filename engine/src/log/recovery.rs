@@ -12,6 +12,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use super::checkpoints;
+use super::probe::Probe;
 use super::replay::{Replay, replay};
 use super::scan::{Source, Streams, index_of_streams};
 use super::segment::{self, OpenSegment, Recipe, Segment, header_for};
@@ -87,7 +88,7 @@ pub(crate) fn create(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result<
     disk.sync_dir("").map_err(io_error(&**disk, "flush", ""))
 }
 
-fn in_flight_limit(options: &LogOptions) -> u64 {
+pub(crate) fn in_flight_limit(options: &LogOptions) -> u64 {
     options.ring_bytes as u64
         + options.max_payload_bytes as u64
         + 2 * GROUP_ALIGN as u64
@@ -277,7 +278,7 @@ impl<'a> Run<'a> {
                 }
                 // The exact end of a clean close that nothing came after.
                 Err(_) if self.report.clean && at >= start => break,
-                Err(bad) => match self.probe(&mut source, at)? {
+                Err(bad) => match self.probe(at)? {
                     Some(sense) => {
                         let from = bad.position - segment.base();
                         let error = Error::corrupt(source.path(), from, bad.bad);
@@ -332,42 +333,19 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// At damage: looks at every boundary beyond for a group that was closed when this place was
-    /// durable already. Its position, if there is one: the damage is then corruption. Below the
-    /// checkpoint, all is known to be durable.
-    fn probe(&mut self, source: &mut Source, at: u64) -> Result<Option<u64>> {
-        let known_durable = at < self.checkpoint.position.0;
-        let limit = at + self.probe_limit(source);
-        let mut boundary = at + GROUP_ALIGN as u64;
-        let mut other: Option<Source> = None;
-        while boundary < limit {
-            let here = other.as_mut().unwrap_or(source);
-            if boundary >= here.segment.end() {
-                let Some(next) = self.segments.get(&here.segment.end()).cloned() else { break };
-                boundary = next.first();
-                other = Some(Source::open(&**self.disk, &next)?);
-                continue;
-            }
-            if let Some(header) = here.header(self.seed, boundary)? {
-                let proves = header.durable_upto.0 > at && header.epoch >= self.epoch;
-                if proves || (known_durable && boundary <= self.checkpoint.position.0) {
-                    return Ok(Some(boundary));
-                }
-                if !known_durable && header.epoch >= self.epoch {
-                    self.report.cut_bytes += header.group_len();
-                }
-            }
-            boundary += GROUP_ALIGN as u64;
-        }
-        Ok(known_durable.then_some(self.checkpoint.position.0))
-    }
-
-    fn probe_limit(&self, source: &Source) -> u64 {
-        let path = source.segment.path();
-        let header = segment::read_header(&**self.disk, path, Some(self.checkpoint.log));
-        let limit = header.map_or(0, |header| header.in_flight_limit_bytes);
-        // A segment left early makes the distance in positions larger than in bytes.
-        limit.max(in_flight_limit(self.options)) + source.segment.len()
+    /// At damage: the position of what proves it corruption, if anything does.
+    fn probe(&mut self, at: u64) -> Result<Option<u64>> {
+        let probe = Probe {
+            disk: &**self.disk,
+            log: self.checkpoint.log,
+            segments: &self.segments,
+            epoch: self.epoch,
+            durable: self.checkpoint.position.0,
+            limit: in_flight_limit(self.options),
+        };
+        let found = probe.from(at)?;
+        self.report.cut_bytes += found.cut_bytes;
+        Ok(found.sense)
     }
 
     fn leave(&mut self, segment: &Arc<Segment>, next: &Arc<Segment>) {
