@@ -20,7 +20,8 @@ use crate::limits::{FOLLOWING_GROUP_BYTES, GROUP_ALIGN, RING_POPULATE_BYTES};
 /// After this long without appends one empty group is written, whose `durable_upto` proves the
 /// last ones.
 const QUIET: Duration = Duration::from_secs(1);
-/// On a full device the next segment is tried for no more often than this, unless an append needs it.
+/// After a failure the next segment is tried for no more often than this, unless an append
+/// needs it.
 const SEGMENT_RETRY: Duration = Duration::from_millis(100);
 /// An async log stops writing when this many windows wait for a flush.
 const WINDOWS_UNPROVEN_MAX: u64 = 4;
