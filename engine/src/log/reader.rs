@@ -372,8 +372,9 @@ impl Log {
             return Ok(index);
         }
         let index = match super::checkpoints::read_index(&*self.disk, segment, self.uuid) {
-            Some(index) => index,
-            None => super::scan::rebuild_index(&*self.disk, segment, self.uuid)?,
+            // One that ends earlier was left by a close amid the segment.
+            Some(index) if index.end.0 == segment.end() => index,
+            _ => super::scan::rebuild_index(&*self.disk, segment, self.uuid)?,
         };
         let index = Arc::new(index);
         segment.cache_index(Arc::clone(&index));

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::checkpoints;
 use super::segment::{Recipe, Segment, header_for};
-use super::writer::Rolled;
 use super::{Log, Stop};
 use crate::driver::disk::{OpenMode, io_error};
 use crate::error::Result;
@@ -99,25 +98,27 @@ impl Log {
     /// Index and checkpoint of each segment that was left and is durable.
     fn seal_rolled(&self, upkeep: &mut Upkeep) -> Result<()> {
         loop {
-            let rolled = {
-                let mut writer = self.writer.lock();
-                let durable = self.durable();
+            // Taken out only when both files are there: what fails is tried again.
+            let (segment, index, epoch) = {
+                let writer = self.writer.lock();
                 match writer.rolled.front() {
-                    Some(rolled) if rolled.segment.segment.end() <= durable => {
-                        writer.rolled.pop_front()
+                    Some(rolled) if rolled.segment.segment.end() <= self.durable() => {
+                        (rolled.segment.clone(), Arc::clone(&rolled.index), rolled.epoch)
                     }
                     _ => return Ok(()),
                 }
             };
-            let Some(Rolled { segment, index, position, epoch, streams }) = rolled else {
-                return Ok(());
-            };
             checkpoints::store_index(&*self.disk, &segment.segment, &index)?;
-            segment.segment.forget_index();
-            upkeep.position = position;
+            {
+                let writer = self.writer.lock();
+                let Some(rolled) = writer.rolled.front() else { return Ok(()) };
+                upkeep.position = rolled.position;
+                upkeep.streams.clone_from(&rolled.streams);
+            }
             upkeep.epoch = epoch;
-            upkeep.streams = streams;
             self.store_checkpoint(upkeep, false)?;
+            self.writer.lock().rolled.pop_front();
+            segment.segment.forget_index();
             upkeep.look_for_dead = true;
         }
     }
