@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::checkpoints;
-use super::segment::{Recipe, Segment, header_for};
+use super::segment::{OpenSegment, Recipe, Segment, header_for};
 use super::{Log, Stop};
 use crate::driver::disk::{OpenMode, io_error};
 use crate::error::Result;
@@ -61,12 +61,12 @@ impl Log {
             let segment = &writer.segment.segment;
             (segment.end(), segment.len(), writer.wanted_segment_bytes)
         };
-        let len = self.next_len(previous, wanted);
-        let header = header_for(self.uuid, base, len, self.in_flight_limit());
-        let spare =
-            (len == self.options.segment_bytes).then(|| upkeep.spares.pop_front()).flatten();
-        let recipe = Recipe { disk: &self.disk, log: self.id, header, spare };
-        let made = recipe.make(&|| self.is_starving());
+        // One beyond a tail that recovery cut is used as it is: checkpoints have its length.
+        let there = self.segments.read().get(&base).cloned();
+        let made = match there {
+            Some(segment) => segment.open_for_write(&*self.disk),
+            None => self.make_next(upkeep, base, self.next_len(previous, wanted)),
+        };
         let mut writer = self.writer.lock();
         match made {
             Ok(next) => {
@@ -80,6 +80,14 @@ impl Log {
         drop(writer);
         self.set_starving(false);
         self.wake_for_room();
+    }
+
+    fn make_next(&self, upkeep: &mut Upkeep, base: u64, len: u64) -> Result<OpenSegment> {
+        let header = header_for(self.uuid, base, len, self.in_flight_limit());
+        let spare =
+            (len == self.options.segment_bytes).then(|| upkeep.spares.pop_front()).flatten();
+        let recipe = Recipe { disk: &self.disk, log: self.id, header, spare };
+        recipe.make(&|| self.is_starving())
     }
 
     /// Segments grow from the first, small one by doubling, so that little data takes little space.
