@@ -430,8 +430,9 @@ impl<'a> Run<'a> {
         if self.report.clean {
             return Ok(Replay::default());
         }
+        // At the end of a segment it is that one which counts, so that replay goes on in the next.
         let bounds = |position: u64| {
-            let segment = self.segment_of(position).or_else(|| self.segment_of(position - 1))?;
+            let segment = self.segment_of(position - 1)?;
             if position < segment.first() {
                 // The end of the segment before is the base of this one.
                 return Some((position, segment.first()));
