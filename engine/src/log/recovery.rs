@@ -354,11 +354,12 @@ impl<'a> Run<'a> {
         for state in self.streams.0.iter_mut().flatten() {
             state.forget_runs();
         }
-        segment.seal(Some(Arc::new(index)));
+        let index = Arc::new(index);
+        segment.seal(Some(&index));
         if let Ok(open) = segment.open(&**self.disk) {
             self.rolled.push_back(Rolled {
                 segment: OpenSegment { segment: Arc::clone(segment), file: open },
-                index: segment.cached_index().expect("sealed above"),
+                index,
                 position: next.first(),
                 epoch: self.epoch,
                 streams: super::writer::stream_entries(&self.streams.0),
@@ -534,6 +535,7 @@ impl<'a> Run<'a> {
             epoch: self.checkpoint.epoch,
             streams: std::mem::take(&mut self.checkpoint.streams),
             spares: self.spares,
+            trimmed: false,
             look_for_dead: false,
         };
         Ok(Recovered {
@@ -572,11 +574,20 @@ pub(crate) fn fresh_stream() -> StreamState {
     StreamState::new(Offset(0).0, 0)
 }
 
-/// Drops streams that no topic has any more.
-pub(crate) fn keep_only(streams: &mut [Option<Box<StreamState>>], live: &dyn Fn(StreamId) -> bool) {
-    for (id, state) in streams.iter_mut().enumerate() {
-        if !live(StreamId(id as u32)) {
-            *state = None;
+/// Drops streams that no topic has any more; whether any was dropped or had been trimmed.
+pub(crate) fn keep_only(
+    streams: &mut [Option<Box<StreamState>>],
+    live: &dyn Fn(StreamId) -> bool,
+) -> bool {
+    let mut trimmed = false;
+    for (id, slot) in streams.iter_mut().enumerate() {
+        let Some(state) = slot else { continue };
+        if live(StreamId(id as u32)) {
+            trimmed |= state.log_start > 0;
+        } else {
+            *slot = None;
+            trimmed = true;
         }
     }
+    trimmed
 }
