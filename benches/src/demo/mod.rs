@@ -84,6 +84,8 @@ fn steps(bench: &Bench, args: &DemoArgs, dir: &Path) -> Result<()> {
     row("read back", events.len(), "by `ringlog read`")?;
     row("bytes", events.text().len(), "of values and newlines")?;
     ok(true, "every byte is the source's", "the same events in the same order")?;
+    let verified = recovery::verify(&cli)?;
+    ok(true, "ringlog verify", verified.lines().last().unwrap_or_default())?;
     figures.stream = stream(&events, &killed, &rest, recovered.count);
     print(&figures.table())
 }

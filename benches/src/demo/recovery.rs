@@ -69,6 +69,17 @@ pub fn reopen_clean(data: &Path) -> Result<Duration> {
     }
 }
 
+/// Lets `ringlog verify` read the whole directory; what it says.
+pub fn verify(cli: &Cli) -> Result<String> {
+    let output = cli.command(&["verify"]).output().context(cli.starting())?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.status.success() {
+        return Ok(said);
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    Err(Error::new(format!("`ringlog verify`: {said} {complaint}")))
+}
+
 fn open_engine(data: &Path) -> Result<(Engine, Duration)> {
     let started = Instant::now();
     let engine = Engine::options().create(false).open(data).context("opening")?;
