@@ -51,8 +51,8 @@ pub fn run(bench: &Bench, args: &DemoArgs) -> Result<()> {
     let done = steps(bench, args, scratch.path()).and_then(|()| {
         let took = started.elapsed().as_secs_f64();
         print(&format!(
-            "\nPASSED in {took:.0} s: every acknowledged event survived, nothing was invented, doubled \
-             or\nreordered, and the whole stream came back byte for byte."
+            "\nPASSED in {took:.0} s: every acknowledged event survived, nothing was invented, \
+             doubled or\nreordered, and the whole stream came back byte for byte."
         ))
     });
     if done.is_err() {
