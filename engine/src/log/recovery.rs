@@ -395,17 +395,10 @@ impl<'a> Run<'a> {
             self.flush(open)?;
         }
         if self.checkpoint.clean {
-            self.void_clean_end()?;
+            checkpoints::void_clean(&**self.disk, &self.dir, &self.checkpoint)?;
+            self.checkpoint.sequence += 1;
         }
         self.bump()
-    }
-
-    /// Before anything is written beyond a clean end: a checkpoint that no longer calls it one, so
-    /// that damage there is looked into and never taken for the end.
-    fn void_clean_end(&mut self) -> Result<()> {
-        self.checkpoint.clean = false;
-        self.checkpoint.sequence += 1;
-        checkpoints::store(&**self.disk, &self.dir, &self.checkpoint)
     }
 
     fn read_ring(&mut self) -> Result<Replay> {
