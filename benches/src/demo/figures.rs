@@ -81,7 +81,7 @@ impl Figures {
         };
         row("durable events, one at a time", &self.single);
         row(&device(self.device_single.0), &self.device_single.1);
-        row("durable events, a stream", &Summary::of(std::slice::from_ref(&self.stream)));
+        row("durable events, 4,096 at once", &Summary::of(std::slice::from_ref(&self.stream)));
         row(&device(self.device_stream.0), &self.device_stream.1);
         let read = &self.read;
         let rates = [read.ops_per_sec(), read.mb_per_sec()].map(number);
@@ -97,7 +97,11 @@ impl Figures {
 }
 
 fn device(cell: Cell) -> String {
-    format!("  the device, {cell}")
+    let kib = cell.block_bytes >> 10;
+    match cell.depth {
+        1 => format!("  the device: {kib} KiB, one at a time"),
+        depth => format!("  the device: {kib} KiB, {depth} at once"),
+    }
 }
 
 fn chosen(engine: &Engine) -> String {

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::ioctl_fionread;
+
 use crate::demo::flights::Events;
 use crate::error::{Context, Error, Result};
 use crate::stats::Latencies;
@@ -58,8 +60,8 @@ pub fn success(status: ExitStatus, words: &str) -> Result<()> {
     }
 }
 
-/// When to kill the writer: once so many events are acknowledged, at least so many sent ones are
-/// not, and then some time has passed.
+/// When to kill the writer: once so many events are acknowledged, all of which have been heard, and
+/// at least so many more have been sent; and then some time has passed.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// Acknowledged.
@@ -178,15 +180,19 @@ fn hear(
         lines.read_line(&mut line).context("hearing the writer")?;
         // A line that death cut short is not an acknowledgement.
         let Some(text) = line.strip_suffix('\n') else { return Ok(heard) };
-        let expected = format!("ACK 0 {}", first + heard.len());
-        if text != expected {
-            return Err(Error::new(format!("the writer said {text:?} instead of {expected:?}")));
+        let next = first + heard.len();
+        let offset = text.strip_prefix("ACK 0 ").and_then(|offset| offset.parse().ok());
+        if offset != Some(next) {
+            return Err(Error::new(format!("the writer said {text:?} instead of ACK 0 {next}")));
         }
         heard.push(Instant::now());
-        let acknowledged = first + heard.len();
-        let ahead = sent.load(Ordering::SeqCst).saturating_sub(acknowledged);
+        let acknowledged = next + 1;
         let due = |moment: &mut Moment| {
-            acknowledged >= moment.acknowledged && ahead >= moment.unacknowledged
+            let ahead = sent.load(Ordering::SeqCst).saturating_sub(acknowledged);
+            acknowledged >= moment.acknowledged
+                && ahead >= moment.unacknowledged
+                && lines.buffer().is_empty()
+                && ioctl_fionread(lines.get_ref()).is_ok_and(|waiting| waiting == 0)
         };
         if let Some(moment) = moment.take_if(due) {
             thread::sleep(moment.delay);

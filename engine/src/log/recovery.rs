@@ -534,10 +534,8 @@ impl<'a> Run<'a> {
     }
 
     fn finish(mut self) -> Result<Recovered> {
-        // A segment that is exactly full is still the one to leave; the next one's header is no
-        // place for a group.
-        let last = self.segment_of(self.end - 1);
-        let segment = last.expect("the end lies in a segment");
+        // An end that fills its segment is the next one's base; that segment is not entered yet.
+        let segment = self.segment_of(self.end - 1).expect("the end lies in a segment");
         for sealed in self.segments.range(..segment.base()).map(|(_, sealed)| sealed) {
             sealed.seal(None);
         }
