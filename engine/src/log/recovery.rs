@@ -572,7 +572,12 @@ pub(crate) fn has_groups(disk: &DiskRef, id: LogId) -> Result<bool> {
     }
     let segment = Arc::new(Segment::new(id, first.base.0, first.len_bytes));
     let position = segment.first();
-    let mut source = Source::open(&**disk, &segment)?;
+    let mut source = match Source::open(&**disk, &segment) {
+        Ok(source) => source,
+        // A power loss amid a second attempt at creation took the file and left the checkpoint.
+        Err(Error::Corrupt { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
     Ok(source.header(Seed::of(checkpoint.log), position)?.is_some())
 }
 
