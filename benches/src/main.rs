@@ -2,10 +2,11 @@
 //! is told by the ratio to `limit`, measured in the same run.
 
 mod cli;
+mod demo;
 mod error;
+mod idle;
 mod limit;
 mod machine;
-#[cfg(feature = "engine")]
 mod open;
 mod progress;
 mod report;
@@ -74,18 +75,21 @@ fn run(cli: Cli) -> Result<()> {
         Command::Limit => limit::run(&mut start(cli.options)?),
         Command::Durable(args) => workload::run(&mut start(cli.options)?, workload::DURABLE, &args),
         Command::Written(args) => workload::run(&mut start(cli.options)?, workload::WRITTEN, &args),
-        #[cfg(feature = "engine")]
         Command::Open(args) => open::run(&mut start(cli.options)?, args),
-        #[cfg(feature = "engine")]
         Command::OpenOnce { dir } => open::once(&dir),
+        Command::Demo(args) => {
+            demo::title()?;
+            demo::run(&start(cli.options)?, &args)
+        }
+        Command::Idle => idle::run(&mut start(cli.options)?),
+        Command::IdleOnce { dir, secs } => idle::once(&dir, secs),
         Command::All(args) => {
             let mut bench = start(cli.options)?;
             limit::run(&mut bench)?;
             let all = [workload::DURABLE, workload::WRITTEN].concat();
             workload::run(&mut bench, &all, &args)?;
-            #[cfg(feature = "engine")]
             open::run(&mut bench, cli::OpenArgs { large: false, drop_caches: false })?;
-            Ok(())
+            idle::run(&mut bench)
         }
     }
 }

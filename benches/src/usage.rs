@@ -60,3 +60,23 @@ pub fn kernel_write_bytes() -> u64 {
     let bytes = io.lines().find_map(|line| line.strip_prefix("write_bytes:"));
     bytes.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0)
 }
+
+/// Context switches so far, voluntary and not, of all threads of this process but the calling one.
+pub fn context_switches() -> Result<u64> {
+    let own = rustix::thread::gettid().as_raw_nonzero().to_string();
+    let mut total = 0;
+    for entry in fs::read_dir("/proc/self/task").context("listing the threads")? {
+        let entry = entry.context("listing the threads")?;
+        if entry.file_name().to_str() == Some(own.as_str()) {
+            continue;
+        }
+        // A thread may end between the listing and this.
+        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        total += status
+            .lines()
+            .filter(|line| line.contains("voluntary_ctxt_switches:"))
+            .filter_map(|line| line.rsplit_once(':')?.1.trim().parse::<u64>().ok())
+            .sum::<u64>();
+    }
+    Ok(total)
+}

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::limits::{
     BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_BYTES_MAX_DEFAULT,
-    GROUPS_IN_FLIGHT_MAX, META_PAYLOAD_BYTES_MAX, META_RING_BYTES, META_SEGMENT_BYTES,
-    PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, RING_BYTES_DEFAULT, RING_BYTES_MAX, RING_BYTES_MIN,
-    RING_FRAME_DIVISOR, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX, META_PAYLOAD_BYTES_MAX, META_RING_BYTES,
+    META_SEGMENT_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, RING_BYTES_DEFAULT, RING_BYTES_MAX,
+    RING_BYTES_MIN, RING_FRAME_DIVISOR, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
+    SEGMENT_BYTES_MIN,
 };
 
 /// When a topic's appends are acknowledged, and which log they go to.
@@ -134,7 +135,7 @@ impl Default for LogOptions {
             ring_bytes: RING_BYTES_DEFAULT,
             ring_in_file: true,
             group_bytes: GROUP_BYTES_MAX_DEFAULT,
-            groups_in_flight: 4,
+            groups_in_flight: GROUPS_IN_FLIGHT_DEFAULT,
             window_bytes: 16 << 20,
             window_time: Duration::from_millis(200),
             max_payload_bytes: PAYLOAD_BYTES_MAX,
@@ -183,13 +184,14 @@ impl Options {
         self
     }
 
-    /// A group is closed when it reaches this size in bytes (default 256 KiB).
+    /// A group is closed when it reaches this size in bytes (default 1 MiB, at most half
+    /// the ring).
     pub fn group_bytes(mut self, bytes: usize) -> Self {
         self.log.group_bytes = bytes;
         self
     }
 
-    /// Most groups of one log being written at once (default 4).
+    /// Most groups of one log being written at once (default 2).
     pub fn groups_in_flight(mut self, groups: usize) -> Self {
         self.log.groups_in_flight = groups;
         self

@@ -62,7 +62,12 @@ pub const RING_FRAME_DIVISOR: usize = 4;
 pub const RING_POPULATE_BYTES: usize = 128 << 10;
 
 /// A group that reaches this size is closed.
-pub const GROUP_BYTES_MAX_DEFAULT: usize = 256 << 10;
+pub const GROUP_BYTES_MAX_DEFAULT: usize = 1 << 20;
+/// Default of the most groups of one log in flight at once.
+pub const GROUPS_IN_FLIGHT_DEFAULT: usize = 2;
+/// While a durable write is in flight, the next group collects at least this much before it
+/// follows: a small one alone would cost as much as the large one it might have become.
+pub const FOLLOWING_GROUP_BYTES: u64 = 64 << 10;
 /// Most groups of one log in flight at once.
 pub const GROUPS_IN_FLIGHT_MAX: usize = 64;
 /// Most operations a driver holds at once.

@@ -1,7 +1,7 @@
 //! What a workload is run against. The engine is one target; a peer would be another.
 
 pub mod null;
-#[cfg(feature = "engine")]
+
 pub mod ringlog;
 
 use std::path::Path;
@@ -19,7 +19,6 @@ pub enum Level {
 }
 
 /// How to set a target up; `None` is the target's own default.
-#[cfg_attr(not(feature = "engine"), expect(dead_code, reason = "read by the engine's target"))]
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// Acknowledgement level of every append.
@@ -28,6 +27,8 @@ pub struct Setup {
     pub segment_bytes: Option<u64>,
     /// Size of the ring.
     pub ring_bytes: Option<usize>,
+    /// Size at which a group is closed.
+    pub group_bytes: Option<usize>,
     /// Most groups in flight.
     pub groups_in_flight: Option<usize>,
     /// How the engine does its I/O.

@@ -17,6 +17,9 @@ use crate::target::{Level, Setup, Target};
 /// Longest time that a clean close may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Above the largest batch of any workload, and below half of any segment's size.
+const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+
 /// The engine with one partition.
 pub struct Ringlog {
     engine: Engine,
@@ -45,10 +48,14 @@ impl Target for Ringlog {
             cli::Backend::Plain => Backend::Plain,
         });
         if let Some(bytes) = setup.segment_bytes {
-            options = options.segment_bytes(bytes);
+            // The largest payload must fit twice; no workload's comes near.
+            options = options.segment_bytes(bytes).max_payload_bytes(PAYLOAD_BYTES_MAX);
         }
         if let Some(bytes) = setup.ring_bytes {
             options = options.ring_bytes(bytes);
+        }
+        if let Some(bytes) = setup.group_bytes {
+            options = options.group_bytes(bytes);
         }
         if let Some(groups) = setup.groups_in_flight {
             options = options.groups_in_flight(groups);
@@ -80,7 +87,7 @@ impl Target for Ringlog {
     }
 
     fn end(&self) -> u64 {
-        self.partition.info().end.0
+        self.partition.info().map_or(0, |info| info.end.0)
     }
 
     fn trim(&self, start: u64) -> Result<()> {
@@ -88,7 +95,7 @@ impl Target for Ringlog {
     }
 
     fn log_bytes(&self) -> Option<u64> {
-        None
+        Some(self.engine.metrics().logs.iter().map(|log| log.group_bytes).sum())
     }
 
     fn close(self) -> Result<()> {

@@ -261,6 +261,7 @@ mod tests {
             level,
             segment_bytes: None,
             ring_bytes: None,
+            group_bytes: None,
             groups_in_flight: None,
             backend: Backend::Auto,
         };

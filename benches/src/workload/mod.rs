@@ -41,7 +41,6 @@ pub fn run(bench: &mut Bench, specs: &[Spec], args: &WorkloadArgs) -> Result<()>
         return Err(Error::new(format!("no workload is named {name}")));
     }
     match args.target {
-        #[cfg(feature = "engine")]
         TargetChoice::Ringlog => {
             run_on::<crate::target::ringlog::Ringlog>(bench, specs, args, "ringlog")
         }
@@ -217,6 +216,7 @@ impl Session<'_> {
             level: self.spec.level,
             segment_bytes: self.spec.segment_bytes,
             ring_bytes: self.args.ring_bytes,
+            group_bytes: self.args.group_bytes,
             groups_in_flight: self.args.groups_in_flight,
             backend: self.args.backend,
         }

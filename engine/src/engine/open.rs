@@ -108,7 +108,7 @@ pub(crate) fn open(
         opened_in: started.elapsed(),
         logs: RwLock::new(BTreeMap::new()),
         catalog: RwLock::new(catalog),
-        changing: Mutex::new(()),
+        changing: Mutex::default(),
         runner,
         maintenance,
         lock: Mutex::new(Some(lock)),

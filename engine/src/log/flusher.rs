@@ -15,7 +15,7 @@ use super::writer::{ClosedGroup, GroupBytes, Writer};
 use super::{Log, Stop};
 use crate::config::{Ack, Flush};
 use crate::driver::op::Op;
-use crate::limits::{GROUP_ALIGN, RING_POPULATE_BYTES};
+use crate::limits::{FOLLOWING_GROUP_BYTES, GROUP_ALIGN, RING_POPULATE_BYTES};
 
 /// After this long without appends one empty group is written, whose `durable_upto` proves the
 /// last ones.
@@ -175,7 +175,8 @@ impl Flusher {
             return false;
         }
         if self.log.class == Flush::Sync {
-            return true;
+            return self.writes_in_flight == 0
+                || writer.head() - writer.open_base() >= FOLLOWING_GROUP_BYTES;
         }
         let since = *self.open_since.get_or_insert(now);
         writer.large_waiting > 0
@@ -261,7 +262,11 @@ impl Flusher {
             Some(_) if full => u64::MAX - 1,
             Some(ClosedGroup { bytes: GroupBytes::Ring, used_end, .. }) => *used_end,
             Some(_) => u64::MAX - 1,
-            None if full || writer.has_data() => u64::MAX - 1,
+            None if full => u64::MAX - 1,
+            None if self.log.class == Flush::Sync && self.writes_in_flight > 0 => {
+                writer.open_base() + FOLLOWING_GROUP_BYTES
+            }
+            None if writer.has_data() => u64::MAX - 1,
             None => writer.head() + 1 + first_frame_gap(&writer),
         };
         self.log.arm(wake_at);

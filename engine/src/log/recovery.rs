@@ -430,8 +430,9 @@ impl<'a> Run<'a> {
         if self.report.clean {
             return Ok(Replay::default());
         }
+        // At the end of a segment it is that one which counts, so that replay goes on in the next.
         let bounds = |position: u64| {
-            let segment = self.segment_of(position).or_else(|| self.segment_of(position - 1))?;
+            let segment = self.segment_of(position - 1)?;
             if position < segment.first() {
                 // The end of the segment before is the base of this one.
                 return Some((position, segment.first()));
@@ -519,8 +520,8 @@ impl<'a> Run<'a> {
     }
 
     fn finish(mut self) -> Result<Recovered> {
-        let last = self.segment_of(self.end).or_else(|| self.segment_of(self.end - 1));
-        let segment = last.expect("the end lies in a segment");
+        // An end that fills its segment is the next one's base; that segment is not entered yet.
+        let segment = self.segment_of(self.end - 1).expect("the end lies in a segment");
         for sealed in self.segments.range(..segment.base()).map(|(_, sealed)| sealed) {
             sealed.seal(None);
         }
