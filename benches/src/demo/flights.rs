@@ -18,6 +18,7 @@ const ARCHIVE: &str = "flights.csv.zip";
 const TABLE: &str = "flights.csv";
 
 /// A row of the table, and the event made of it.
+#[expect(clippy::struct_field_names, reason = "they are the columns' names")]
 #[derive(Debug, Deserialize, Serialize)]
 struct Flight {
     year: u16,
