@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::checkpoints;
 use super::probe::Probe;
 use super::replay::{Replay, replay};
-use super::scan::{Damaged, Source, Streams, index_of_streams};
+use super::scan::{Damaged, Source, Streams, WholeGroup, index_of_streams};
 use super::segment::{self, OpenSegment, Recipe, Segment, header_for};
 use super::upkeep::Upkeep;
 use super::writer::{Rolled, StreamState};
@@ -239,6 +239,9 @@ impl<'a> Run<'a> {
                 self.disk.remove(&path).map_err(io_error(&**self.disk, "remove", &path))
             }
             Err(error @ Error::UnsupportedFormat { .. }) => Err(error),
+            // Flushed before the file got its name, so no crash leaves it so; and the end of the
+            // log may be in there.
+            Err(error @ Error::Corrupt { .. }) if base == end => Err(error),
             // Not made by this log, or not where it would be: left alone.
             _ => Ok(()),
         }
@@ -274,15 +277,7 @@ impl<'a> Run<'a> {
                 segment = next;
                 source = Source::open(&**self.disk, &segment)?;
             }
-            let found = match source.group(self.seed, at)? {
-                // Stale: the group that was written over it did not last. Looked into like damage.
-                Ok(group) if group.header.epoch < self.epoch && at >= start => {
-                    let bad = "a group of an earlier epoch".to_owned();
-                    Err(Damaged { position: at, bad })
-                }
-                found => found,
-            };
-            match found {
+            match source.group(self.seed, at)?.and_then(|group| self.not_stale(group, start)) {
                 Ok(group) => {
                     self.accept(&group.header, at >= start);
                     for frame in &group.frames {
@@ -335,6 +330,18 @@ impl<'a> Run<'a> {
             self.streams.get(entry.stream).restore(entry);
         }
         true
+    }
+
+    /// What an earlier epoch left stands where the log goes on only if a write was lost: no more of
+    /// a group than garbage.
+    fn not_stale(&self, group: WholeGroup, start: u64) -> Result<WholeGroup, Damaged> {
+        let position = group.header.position.0;
+        if position >= start && group.header.epoch < self.epoch {
+            let epoch = group.header.epoch;
+            let bad = format!("group of epoch {epoch} after one of epoch {}", self.epoch);
+            return Err(Damaged { position, bad });
+        }
+        Ok(group)
     }
 
     fn accept(&mut self, header: &GroupHeader, new: bool) {
@@ -413,17 +420,10 @@ impl<'a> Run<'a> {
             self.flush(open)?;
         }
         if self.checkpoint.clean {
-            self.void_clean_end()?;
+            checkpoints::void_clean(&**self.disk, &self.dir, &self.checkpoint)?;
+            self.checkpoint.sequence += 1;
         }
         self.bump()
-    }
-
-    /// Before anything is written beyond a clean end: a checkpoint that no longer calls it one, so
-    /// that damage there is looked into and never taken for the end.
-    fn void_clean_end(&mut self) -> Result<()> {
-        self.checkpoint.clean = false;
-        self.checkpoint.sequence += 1;
-        checkpoints::store(&**self.disk, &self.dir, &self.checkpoint)
     }
 
     fn read_ring(&mut self) -> Result<Replay> {
