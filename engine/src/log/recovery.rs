@@ -198,6 +198,10 @@ impl<'a> Run<'a> {
             }
             self.segments.insert(live.base.0, Arc::new(segment));
         }
+        if !found.is_empty() {
+            // A name that its maker did not live to sync must last before a checkpoint has it.
+            self.disk.sync_dir(&self.dir).map_err(io_error(&**self.disk, "flush", &self.dir))?;
+        }
         for (base, len) in found {
             self.take_unlisted(base, len)?;
         }
