@@ -89,16 +89,19 @@ fn padding_that_is_not_zero_is_damage() {
 
 #[test]
 fn a_lost_group_is_damage_even_where_an_older_epoch_shines_through() {
+    // The same life, but longer: it has groups of the first epoch where the other has later ones.
+    let older = killed(4, N).disk.read_file(SEGMENT).unwrap();
     let mut world = killed(4, 6);
+    assert_eq!(world.disk.read_file(SEGMENT).unwrap()[..4096], older[..4096], "the same log");
     let at = world.find(SEGMENT, &value(5, LEN)) & !4095;
-    let older = world.disk.read_file(SEGMENT).unwrap()[at as usize..at as usize + 4096].to_vec();
     // The last group is cut, and the next epoch begins in its place.
     world.disk.corrupt(SEGMENT, at + 300, 1).unwrap();
     world.remove("log-001/ring");
     let engine = world.open();
     append(&topic(&engine, "safe", Flush::Sync), 5, 10, LEN);
     world.crash(Crash::Power);
-    world.overwrite(SEGMENT, at, &older);
+    let lost = at + 3 * 4096;
+    world.overwrite(SEGMENT, lost, &older[lost as usize..lost as usize + 4096]);
     let engine = world.open();
     let refused = topic(&engine, "safe", Flush::Sync).append(Record::new(b"more")).unwrap_err();
     assert!(matches!(refused, Error::Corrupt { .. }), "{refused}");
