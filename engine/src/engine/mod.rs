@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::Options;
-use crate::driver::disk::{DiskRef, LockGuard};
+use crate::driver::disk::LockGuard;
 use crate::error::{Error, Result};
 use crate::ids::LogId;
 use crate::limits::STREAMS_MAX;
@@ -210,8 +210,7 @@ impl Engine {
     ) -> Result<Self> {
         options.validate()?;
         let driver = Box::new(crate::driver::sim::SimDriver::new(disk));
-        let disk: DiskRef = Arc::new(disk.clone());
-        open::open(disk, options, clock, open::Turned::ByCaller(driver))
+        open::open(Arc::new(disk.clone()), options, clock, open::Turned::ByCaller(driver))
     }
 }
 

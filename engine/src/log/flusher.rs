@@ -23,6 +23,8 @@ const QUIET: Duration = Duration::from_secs(1);
 /// After a failure the next segment is tried for no more often than this, unless an append
 /// needs it.
 const SEGMENT_RETRY: Duration = Duration::from_millis(100);
+/// Armed with this the shard sleeps until a completion, a deadline or a kick.
+const BY_KICK: u64 = u64::MAX - 1;
 /// An async log stops writing when this many windows wait for a flush.
 const WINDOWS_UNPROVEN_MAX: u64 = 4;
 
@@ -262,17 +264,16 @@ impl Flusher {
     /// Sets what wakes the shard: the next commit that matters.
     fn arm(&mut self) -> u64 {
         let writer = self.log.writer.lock();
-        let full = !self.room_for_write();
         let wake_at = match writer.closed.front() {
-            // Only a completion makes room; only a kick delivers a large group.
-            Some(_) if full => u64::MAX - 1,
+            // Only a completion makes room.
+            _ if !self.room_for_write() => BY_KICK,
             Some(ClosedGroup { bytes: GroupBytes::Ring, used_end, .. }) => *used_end,
-            Some(_) => u64::MAX - 1,
-            None if full => u64::MAX - 1,
+            // Its owner kicks when it hands the bytes over.
+            Some(_) => BY_KICK,
             None if self.log.class == Flush::Sync && self.writes_in_flight > 0 => {
                 writer.open_base() + FOLLOWING_GROUP_BYTES
             }
-            None if writer.has_data() => u64::MAX - 1,
+            None if writer.has_data() => BY_KICK,
             None => writer.head() + 1 + first_frame_gap(&writer),
         };
         self.log.arm(wake_at);

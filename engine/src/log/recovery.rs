@@ -88,7 +88,7 @@ pub(crate) fn create(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result<
     disk.sync_dir("").map_err(io_error(&**disk, "flush", ""))
 }
 
-pub(crate) fn in_flight_limit(options: &LogOptions) -> u64 {
+fn in_flight_limit(options: &LogOptions) -> u64 {
     options.ring_bytes as u64
         + options.max_payload_bytes as u64
         + 2 * GROUP_ALIGN as u64
@@ -355,7 +355,6 @@ impl<'a> Run<'a> {
             segments: &self.segments,
             epoch: self.epoch,
             durable: self.checkpoint.position.0,
-            limit: in_flight_limit(self.options),
         };
         let found = probe.from(at)?;
         self.report.cut_bytes += found.cut_bytes;
