@@ -198,8 +198,8 @@ impl<'a> Run<'a> {
             }
             self.segments.insert(live.base.0, Arc::new(segment));
         }
-        for base in found.into_keys() {
-            self.take_unlisted(base)?;
+        for (base, len) in found {
+            self.take_unlisted(base, len)?;
         }
         Ok(())
     }
@@ -215,11 +215,22 @@ impl<'a> Run<'a> {
 
     /// A segment that the checkpoint does not list: made after it, retired before it, or a
     /// stranger.
-    fn take_unlisted(&mut self, base: u64) -> Result<()> {
+    fn take_unlisted(&mut self, base: u64, len: u64) -> Result<()> {
         let path = format!("{}/{}", self.dir, segment::file_name(base));
         let end = self.segments.values().next_back().map_or(0, |last| last.end());
         match segment::read_header(&**self.disk, &path, Some(self.checkpoint.log)) {
+            Ok(header) if header.base.0 == base && base > end => {
+                let missing = Segment::new(self.id, end, header.len_bytes);
+                let path = full_path(&**self.disk, missing.path());
+                let reason = format!("segment file is missing, and {base:016x} is there");
+                Err(Error::corrupt(path, 0, reason))
+            }
             Ok(header) if header.base.0 == base && base == end => {
+                if header.len_bytes != len {
+                    let reason = format!("segment is {len} bytes long, not {}", header.len_bytes);
+                    let path = full_path(&**self.disk, &path);
+                    return Err(Error::corrupt(path, len.min(header.len_bytes), reason));
+                }
                 let segment = Segment::new(self.id, base, header.len_bytes);
                 self.segments.insert(base, Arc::new(segment));
                 Ok(())
