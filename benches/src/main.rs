@@ -2,6 +2,7 @@
 //! is told by the ratio to `limit`, measured in the same run.
 
 mod cli;
+mod demo;
 mod error;
 mod idle;
 mod limit;
@@ -76,6 +77,10 @@ fn run(cli: Cli) -> Result<()> {
         Command::Written(args) => workload::run(&mut start(cli.options)?, workload::WRITTEN, &args),
         Command::Open(args) => open::run(&mut start(cli.options)?, args),
         Command::OpenOnce { dir } => open::once(&dir),
+        Command::Demo(args) => {
+            demo::title()?;
+            demo::run(&start(cli.options)?, &args)
+        }
         Command::Idle => idle::run(&mut start(cli.options)?),
         Command::IdleOnce { dir, secs } => idle::once(&dir, secs),
         Command::All(args) => {

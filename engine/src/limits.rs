@@ -78,6 +78,8 @@ pub const DRIVER_OPS_MAX: usize = 256;
 pub const INDEX_RUN_BYTES: u64 = 4096;
 /// Bytes a reader fetches at once, unless one batch is larger.
 pub const READ_WINDOW_BYTES: usize = 256 << 10;
+/// Most findings that `verify` keeps; what is beyond is counted.
+pub const FINDINGS_MAX: usize = 10_000;
 
 const _: () = assert!(FRAME_HEADER_BYTES.is_multiple_of(FRAME_ALIGN));
 const _: () = assert!(GROUP_HEADER_BYTES.is_multiple_of(FRAME_ALIGN));

@@ -4,6 +4,7 @@
 //!
 //! The writes are slowed by a throttle of the block device, in a control group of the child alone,
 //! which is removed whatever happens. Where that cannot be had the test says `SKIP dead_writer`.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap here is a failed test")]
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};

@@ -22,9 +22,9 @@ impl Waker {
         let _ = rustix::io::write(&*self.0, &[1, 0, 0, 0, 0, 0, 0, 0]);
     }
 
-    /// Takes the count back to zero.
-    pub fn clear(&self) {
-        let _ = rustix::io::read(&*self.0, &mut [0u8; 8]);
+    /// Takes the count back to zero; whether it had been fired.
+    pub fn clear(&self) -> bool {
+        rustix::io::read(&*self.0, &mut [0u8; 8]).is_ok()
     }
 }
 

@@ -1,6 +1,7 @@
 //! An engine: an open data directory, its logs, the shard that flushes them and the thread that
 //! does the slow work. Opening recovers; closing, or dropping, flushes and leaves a clean end.
 
+mod changes;
 mod close;
 mod info;
 mod maintenance;
@@ -18,17 +19,16 @@ use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::config::{Ack, Flush, Options};
+use crate::config::Options;
 use crate::driver::disk::{DiskRef, LockGuard};
 use crate::error::{Error, Result};
-use crate::format::frame::FrameKind;
-use crate::ids::{LogId, StreamId};
+use crate::ids::LogId;
 use crate::limits::STREAMS_MAX;
-use crate::log::append::{Payload, Progress};
-use crate::log::{Log, recovery};
-use crate::topic::catalog::{Catalog, Change, TopicMeta, to_json};
+use crate::log::Log;
+use crate::topic::catalog::{Catalog, Change, TopicMeta};
 use crate::topic::{Host, Topic, TopicInfo, TopicSpec};
 
+use changes::Unsettled;
 pub use info::{Capabilities, LogCapabilities, Stat};
 use maintenance::Maintenance;
 use open::Maker;
@@ -54,8 +54,8 @@ pub(crate) struct Inner {
     opened_in: Duration,
     logs: RwLock<BTreeMap<LogId, Arc<Log>>>,
     catalog: RwLock<Catalog>,
-    /// Changes of the catalog, one at a time.
-    changing: Mutex<()>,
+    /// Changes of the catalog, one at a time; those whose outcome is still unknown.
+    changing: Mutex<Vec<Unsettled>>,
     runner: Runner,
     maintenance: Arc<Maintenance>,
     lock: Mutex<Option<LockGuard>>,
@@ -103,19 +103,18 @@ impl Engine {
     /// [`Error::Closed`], and what an append can meet.
     pub fn create_topic(&self, spec: TopicSpec) -> Result<Topic> {
         self.inner.check_open()?;
-        let _one_at_a_time = self.inner.changing.lock();
-        self.create_locked(spec)
+        let mut changing = self.inner.begin_change()?;
+        self.create_locked(spec, &mut changing)
     }
 
-    fn create_locked(&self, spec: TopicSpec) -> Result<Topic> {
+    fn create_locked(&self, spec: TopicSpec, changing: &mut Vec<Unsettled>) -> Result<Topic> {
         spec.validate()?;
         if self.inner.catalog.read().topic(&spec.name).is_some() {
             return Err(Error::TopicExists { topic: spec.name });
         }
-        let id = self.inner.log_for(spec.flush)?;
+        let id = self.inner.log_for(spec.flush, changing)?;
         let first_stream = self.inner.catalog.read().logs.get(&id).map_or(0, |log| log.next_stream);
-        let streams = first_stream..first_stream.saturating_add(spec.partitions);
-        if streams.end > STREAMS_MAX {
+        if first_stream.saturating_add(spec.partitions) > STREAMS_MAX {
             let reason = format!("this log has had {first_stream} of at most {STREAMS_MAX}");
             return Err(Error::invalid("partitions", reason));
         }
@@ -128,12 +127,8 @@ impl Engine {
             first_stream,
         };
         let name = meta.name.clone();
-        let log = self.inner.log(LogId(id))?;
-        self.inner.make_durable(&Change::TopicCreated(meta.clone()))?;
-        for stream in streams {
-            log.add_stream(StreamId(stream), recovery::fresh_stream());
-        }
-        self.inner.apply(Change::TopicCreated(meta));
+        self.inner.log(LogId(id))?;
+        self.inner.change(Change::TopicCreated(meta), changing)?;
         self.topic(&name)
     }
 
@@ -156,9 +151,9 @@ impl Engine {
     /// As [`create_topic`](Self::create_topic).
     pub fn open_or_create_topic(&self, spec: TopicSpec) -> Result<Topic> {
         self.inner.check_open()?;
-        let _one_at_a_time = self.inner.changing.lock();
+        let mut changing = self.inner.begin_change()?;
         match self.topic(&spec.name) {
-            Err(Error::UnknownTopic { .. }) => self.create_locked(spec),
+            Err(Error::UnknownTopic { .. }) => self.create_locked(spec, &mut changing),
             found => found,
         }
     }
@@ -178,17 +173,11 @@ impl Engine {
     /// [`Error::UnknownTopic`], and what an append can meet.
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         self.inner.check_open()?;
-        let _one_at_a_time = self.inner.changing.lock();
+        let mut changing = self.inner.begin_change()?;
         let unknown = || Error::UnknownTopic { topic: name.to_owned() };
         let meta = self.inner.catalog.read().topic(name).cloned().ok_or_else(unknown)?;
-        let log = self.inner.log(LogId(meta.log))?;
-        self.inner.make_durable(&Change::TopicDeleted { uuid: meta.uuid })?;
-        for stream in meta.first_stream..meta.first_stream + meta.partitions {
-            log.remove_stream(StreamId(stream));
-        }
-        self.inner.apply(Change::TopicDeleted { uuid: meta.uuid });
-        log.trimmed();
-        Ok(())
+        self.inner.log(LogId(meta.log))?;
+        self.inner.change(Change::TopicDeleted { uuid: meta.uuid }, &mut changing)
     }
 
     /// Flushes everything and leaves a clean end, so that the next open scans nothing. Appends and
@@ -259,56 +248,10 @@ impl Inner {
         })
     }
 
-    /// The number of the log of this class, made if this is the first topic of it.
-    fn log_for(&self, flush: Flush) -> Result<u32> {
-        let found = self.catalog.read().log_of(flush);
-        if let Some((id, _)) = found {
-            return Ok(id);
-        }
-        let last = self.catalog.read().logs.keys().next_back().copied();
-        let id = last.unwrap_or(META.0) + 1;
-        recovery::create(&self.maker.disk, LogId(id), &self.options.log)?;
-        self.make_durable(&Change::LogCreated { id, flush })?;
-        let recovered = recovery::recover(&self.maker.disk, LogId(id), &self.options.log)?;
-        self.adopt(self.maker.make(LogId(id), flush, &self.options.log, recovered)?);
-        self.apply(Change::LogCreated { id, flush });
-        Ok(id)
-    }
-
     /// Hands a log to the shard and to maintenance.
     fn adopt(&self, log: Arc<Log>) {
         self.maintenance.add(Arc::clone(&log));
         self.runner.add(Arc::clone(&log));
         self.logs.write().insert(log.id, log);
-    }
-
-    /// Writes a change of the catalog and waits until it is durable.
-    fn make_durable(&self, change: &Change) -> Result<()> {
-        let meta = self.log(META)?;
-        let mut payload = to_json(change);
-        let max = meta.options.max_payload_bytes;
-        if payload.len() > max {
-            return Err(Error::TooLarge { what: "change of topics", len: payload.len(), max });
-        }
-        let what = Payload { stream: StreamId(0), kind: FrameKind::Metadata, records: 0 };
-        let mut progress = Progress::new(Ack::Durable);
-        let mut outcome = None;
-        let timeout = self.options.append_timeout;
-        self.runner.block_on(timeout, &mut |context| {
-            meta.poll_put(what, &mut payload, &mut progress, context)
-                .map(|done| outcome = Some(done))
-        });
-        meta.settle(&mut progress);
-        let outcome_unknown = progress.claim().is_some();
-        outcome.unwrap_or(Err(Error::Timeout { after: timeout, outcome_unknown })).map(|_| ())
-    }
-
-    /// Makes a durable change true.
-    fn apply(&self, change: Change) {
-        let mut catalog = self.catalog.write();
-        catalog.apply(change);
-        if let Some(meta) = self.logs.read().get(&META) {
-            *meta.snapshot.lock() = catalog.snapshot();
-        }
     }
 }

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::format::engine_meta::{EngineMeta, MetaError};
 use crate::format::ring_control::{self, Identity};
 use crate::format::{FORMAT_VERSION, Seed};
-use crate::ids::LogId;
+use crate::ids::{LogId, StreamId};
 use crate::limits::RINGS_MEMORY_DIVISOR;
 use crate::log::recovery::{self, Recovered};
 use crate::log::ring::Ring;
@@ -108,7 +108,7 @@ pub(crate) fn open(
         opened_in: started.elapsed(),
         logs: RwLock::new(BTreeMap::new()),
         catalog: RwLock::new(catalog),
-        changing: Mutex::new(()),
+        changing: Mutex::default(),
         runner,
         maintenance,
         lock: Mutex::new(Some(lock)),
@@ -191,7 +191,8 @@ fn open_logs(maker: &Maker, options: &Options) -> Result<(Vec<Arc<Log>>, Catalog
         Error::corrupt(path, 0, format!("the topics cannot be read: {error}"))
     })?;
     recovered.snapshot = catalog.snapshot();
-    recovery::keep_only(&mut recovered.streams, &|_| false);
+    // Its checkpoints hold all it says, so whatever is below one is dead.
+    recovered.upkeep.trimmed = true;
     recovered.streams = vec![Some(Box::new(recovery::fresh_stream()))];
     let whole = recovered.damage.is_empty();
     let mut logs = vec![maker.make(META, Flush::Sync, &meta_options, recovered)?];
@@ -207,18 +208,18 @@ fn open_logs(maker: &Maker, options: &Options) -> Result<(Vec<Arc<Log>>, Catalog
 /// `whole`, a stream without a topic may be one whose topic was damaged: it stays.
 fn restore_live(recovered: &mut Recovered, catalog: &Catalog, id: u32, whole: bool) {
     let live = catalog.live_streams(id);
-    if whole {
-        recovery::keep_only(&mut recovered.streams, &|stream| live.contains(&stream.0));
-    }
-    for stream in live {
+    let is_live = |stream: StreamId| live.contains(&stream.0);
+    let trimmed = whole && recovery::keep_only(&mut recovered.streams, &is_live);
+    for &stream in &live {
         let at = stream as usize;
         if recovered.streams.len() <= at {
             recovered.streams.resize_with(at + 1, || None);
         }
         recovered.streams[at].get_or_insert_with(|| Box::new(recovery::fresh_stream()));
     }
-    // Whatever the checkpoint has of deleted ones is looked through once.
-    recovered.upkeep.look_for_dead = whole;
+    // A crash may have kept segments that a trim or a deletion had emptied.
+    recovered.upkeep.trimmed = trimmed;
+    recovered.upkeep.look_for_dead = trimmed;
 }
 
 impl Maker {

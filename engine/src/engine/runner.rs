@@ -72,8 +72,9 @@ impl Runner {
 
     /// Turns shard and upkeep once; does nothing where a thread does.
     pub(crate) fn turn(&self) {
-        let Self::Caller { shard, maintenance, clock, .. } = self else { return };
-        let busy = maintenance.run_pending();
+        let Self::Caller { shard, control, maintenance, clock } = self else { return };
+        // What would end a thread's sleep ends the simulated one before it has begun.
+        let busy = maintenance.run_pending() | control.waker.clear();
         let mut shard = shard.lock();
         let (shard, next) = &mut *shard;
         let idle = *next == Next::Sleep(None);

@@ -75,11 +75,9 @@ pub(super) fn replayed(ring: &RingMap, layout: &Layout, end: End, epoch: LeaderE
         return Replay::default();
     }
     let bounds = |position: u64| {
-        let below = |at: u64| {
-            let (_, segment) = layout.segments.range(..=at).next_back()?;
-            segment.contains(at).then(|| segment.end())
-        };
-        let end = below(position).or_else(|| below(position.checked_sub(1)?))?;
+        let before = position.checked_sub(1)?;
+        let (_, segment) = layout.segments.range(..=before).next_back()?;
+        let end = segment.contains(before).then(|| segment.end())?;
         Some((end, end + SEGMENT_HEADER_BYTES as u64))
     };
     replay(ring, Seed::of(checkpoint.log), epoch, end.position.0, &bounds)

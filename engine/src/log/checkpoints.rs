@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::segment::Segment;
+use super::segment::{Extent, Segment};
 use crate::driver::disk::{Disk, OpenMode, full_path, io_error};
 use crate::error::{Error, Result};
 use crate::format::checkpoint::Checkpoint;
-use crate::format::index::SegmentIndex;
+use crate::format::index::{Directory, DirectoryEntry, INDEX_HEADER_BYTES, SegmentIndex};
 
 const PREFIX: &str = "checkpoint-";
 const KEPT: usize = 2;
@@ -117,4 +117,29 @@ pub(crate) fn read_index(
     let bytes = read_all(disk, &segment.index_path()).ok()?;
     let index = SegmentIndex::decode(&bytes).ok()?;
     (index.log == log && index.base.0 == segment.base()).then_some(index)
+}
+
+/// The extents in the directory that begins the index file, if that verifies.
+pub(crate) fn read_directory(
+    disk: &dyn Disk,
+    segment: &Arc<Segment>,
+    log: Uuid,
+) -> Option<Arc<[Extent]>> {
+    let file = disk.open(&segment.index_path(), OpenMode::Read).ok()?;
+    let mut header = [0; INDEX_HEADER_BYTES];
+    file.read_at(&mut header, 0).ok()?;
+    let len = Directory::len_from_header(&header).ok()?;
+    let fits = file.len_bytes().ok()? >= len as u64;
+    let mut bytes = vec![0; if fits { len } else { return None }];
+    file.read_at(&mut bytes, 0).ok()?;
+    let directory = Directory::decode(&bytes).ok()?;
+    if directory.log != log || directory.base.0 != segment.base() {
+        return None;
+    }
+    let extent = |entry: &DirectoryEntry| Extent {
+        stream: entry.stream,
+        first: entry.first,
+        end: entry.end,
+    };
+    Some(directory.entries.iter().map(extent).collect())
 }

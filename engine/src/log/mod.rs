@@ -5,11 +5,12 @@
 //! Who does what: an appender claims and commits ([`writer`], [`ring`]); the shard closes groups
 //! and turns them into ops ([`flusher`]); maintenance makes segments ahead of need, seals those
 //! left behind and writes checkpoints ([`upkeep`]); a reader walks bytes from ring or segment
-//! ([`reader`], [`walk`]); [`recovery`] turns a directory into the state all this starts from.
+//! ([`reader`], [`lookup`], [`walk`]); [`recovery`] turns a directory into the state all this starts from.
 
 pub(crate) mod append;
 pub(crate) mod checkpoints;
 pub(crate) mod flusher;
+pub(crate) mod lookup;
 pub(crate) mod probe;
 pub(crate) mod reader;
 pub(crate) mod recovery;

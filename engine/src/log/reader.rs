@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
+use super::lookup::Found;
 use super::segment::Segment;
 use super::walk::{Step, step};
 use super::writer::StreamState;
@@ -39,6 +40,7 @@ pub(crate) struct Cursor {
     window_start: u64,
     /// Keeps the segment it reads from being recycled.
     open: Option<(Arc<Segment>, FileRef)>,
+    index: Option<Arc<SegmentIndex>>,
     pub(crate) verify: bool,
 }
 
@@ -81,6 +83,7 @@ impl Cursor {
             window: Bytes::new(),
             window_start: 0,
             open: None,
+            index: None,
             verify: true,
         }
     }
@@ -176,11 +179,12 @@ impl Cursor {
             return Ok(None);
         }
         if self.at.is_none() {
-            self.at = Some(self.log.find(self.stream, self.next, None)?.ok_or_else(|| {
+            let found = self.log.find(self.stream, self.next)?.ok_or_else(|| {
                 let path = self.log.disk.root().join(&self.log.name);
                 let reason = format!("offset {} of {} is in no segment", self.next, self.label);
                 Error::corrupt(path, 0, reason)
-            })?);
+            })?;
+            self.at = Some(self.note(found));
         }
         Ok(self.at)
     }
@@ -214,9 +218,23 @@ impl Cursor {
 
     /// At the end of a window: jumps over what is not this partition's, to the run that holds the
     /// next offset.
-    fn skip(&self, at: u64) -> Result<u64> {
-        let run = self.log.find(self.stream, self.next, Some(at))?;
-        Ok(run.map_or(at, |run| run.max(at)))
+    fn skip(&mut self, at: u64) -> Result<u64> {
+        let near = self.log.segment_at(at).filter(|segment| segment.is_sealed());
+        let near = match near {
+            Some(segment) => self.log.find_in(&segment, self.stream, self.next)?,
+            None => None,
+        };
+        let found = match near {
+            Some(found) => Some(found),
+            None => self.log.find(self.stream, self.next)?,
+        };
+        Ok(found.map_or(at, |found| self.note(found).max(at)))
+    }
+
+    /// Keeps the index that told, so that the next look needs no file.
+    fn note(&mut self, found: Found) -> u64 {
+        self.index = found.index;
+        found.position
     }
 
     /// Fetches at least `len` bytes from `at` on; false if they are not visible yet.
@@ -329,65 +347,4 @@ impl Drop for Cursor {
 
 fn bytes_suffice(have: usize, need: usize) -> bool {
     have >= need.min(GROUP_HEADER_BYTES)
-}
-
-impl Log {
-    pub(crate) fn segment_at(&self, position: u64) -> Option<Arc<Segment>> {
-        let segments = self.segments.read();
-        let (_, segment) = segments.range(..=position).next_back()?;
-        segment.contains(position).then(|| Arc::clone(segment))
-    }
-
-    /// Position of a frame of `stream` at or before `offset`, from which walking finds it. Looks
-    /// into the segment around `near` first.
-    fn find(&self, stream: StreamId, offset: u64, near: Option<u64>) -> Result<Option<u64>> {
-        if let Some(segment) = near.and_then(|at| self.segment_at(at))
-            && segment.is_sealed()
-            && let Some(position) = find_run(&*self.index_of(&segment)?, stream, offset)
-        {
-            return Ok(Some(position));
-        }
-        {
-            let mut writer = self.writer.lock();
-            if let Some(position) = writer.stream(stream).and_then(|state| state.find(offset)) {
-                return Ok(Some(position));
-            }
-        }
-        let sealed: Vec<_> = {
-            let segments = self.segments.read();
-            segments.values().filter(|segment| segment.is_sealed()).cloned().collect()
-        };
-        for segment in sealed.iter().rev() {
-            let found = find_run(&*self.index_of(segment)?, stream, offset);
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
-    }
-
-    /// A sealed segment's index: from memory, from its file, or rebuilt from the segment.
-    pub(crate) fn index_of(&self, segment: &Arc<Segment>) -> Result<Arc<SegmentIndex>> {
-        if let Some(index) = segment.cached_index() {
-            return Ok(index);
-        }
-        let index = match super::checkpoints::read_index(&*self.disk, segment, self.uuid) {
-            Some(index) => index,
-            None => super::scan::rebuild_index(&*self.disk, segment, self.uuid)?,
-        };
-        let index = Arc::new(index);
-        segment.cache_index(Arc::clone(&index));
-        Ok(index)
-    }
-}
-
-/// Position of the run that holds `offset`, if this segment does.
-fn find_run(index: &SegmentIndex, stream: StreamId, offset: u64) -> Option<u64> {
-    let at = index.streams.binary_search_by_key(&stream, |entry| entry.stream).ok()?;
-    let entry = &index.streams[at];
-    if !(entry.first.0..entry.end.0).contains(&offset) {
-        return None;
-    }
-    let after = entry.runs.partition_point(|run| run.first_offset.0 <= offset);
-    after.checked_sub(1).map(|at| entry.runs[at].position.0)
 }

@@ -354,11 +354,12 @@ impl<'a> Run<'a> {
         for state in self.streams.0.iter_mut().flatten() {
             state.forget_runs();
         }
-        segment.seal(Some(Arc::new(index)));
+        let index = Arc::new(index);
+        segment.seal(Some(&index));
         if let Ok(open) = segment.open(&**self.disk) {
             self.rolled.push_back(Rolled {
                 segment: OpenSegment { segment: Arc::clone(segment), file: open },
-                index: segment.cached_index().expect("sealed above"),
+                index,
                 position: next.first(),
                 epoch: self.epoch,
                 streams: super::writer::stream_entries(&self.streams.0),
@@ -430,8 +431,9 @@ impl<'a> Run<'a> {
         if self.report.clean {
             return Ok(Replay::default());
         }
+        // At the end of a segment it is that one which counts, so that replay goes on in the next.
         let bounds = |position: u64| {
-            let segment = self.segment_of(position).or_else(|| self.segment_of(position - 1))?;
+            let segment = self.segment_of(position - 1)?;
             if position < segment.first() {
                 // The end of the segment before is the base of this one.
                 return Some((position, segment.first()));
@@ -519,8 +521,8 @@ impl<'a> Run<'a> {
     }
 
     fn finish(mut self) -> Result<Recovered> {
-        let last = self.segment_of(self.end).or_else(|| self.segment_of(self.end - 1));
-        let segment = last.expect("the end lies in a segment");
+        // An end that fills its segment is the next one's base; that segment is not entered yet.
+        let segment = self.segment_of(self.end - 1).expect("the end lies in a segment");
         for sealed in self.segments.range(..segment.base()).map(|(_, sealed)| sealed) {
             sealed.seal(None);
         }
@@ -533,6 +535,7 @@ impl<'a> Run<'a> {
             epoch: self.checkpoint.epoch,
             streams: std::mem::take(&mut self.checkpoint.streams),
             spares: self.spares,
+            trimmed: false,
             look_for_dead: false,
         };
         Ok(Recovered {
@@ -571,11 +574,20 @@ pub(crate) fn fresh_stream() -> StreamState {
     StreamState::new(Offset(0).0, 0)
 }
 
-/// Drops streams that no topic has any more.
-pub(crate) fn keep_only(streams: &mut [Option<Box<StreamState>>], live: &dyn Fn(StreamId) -> bool) {
-    for (id, state) in streams.iter_mut().enumerate() {
-        if !live(StreamId(id as u32)) {
-            *state = None;
+/// Drops streams that no topic has any more; whether any was dropped or had been trimmed.
+pub(crate) fn keep_only(
+    streams: &mut [Option<Box<StreamState>>],
+    live: &dyn Fn(StreamId) -> bool,
+) -> bool {
+    let mut trimmed = false;
+    for (id, slot) in streams.iter_mut().enumerate() {
+        let Some(state) = slot else { continue };
+        if live(StreamId(id as u32)) {
+            trimmed |= state.log_start > 0;
+        } else {
+            *slot = None;
+            trimmed = true;
         }
     }
+    trimmed
 }

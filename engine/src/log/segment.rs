@@ -3,7 +3,7 @@
 //! by position, epoch and uuid, so a recycled file needs no erasing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -12,9 +12,9 @@ use crate::buf::AlignedBuf;
 use crate::driver::disk::{Disk, DiskFile, DiskRef, FileRef, OpenMode, full_path, io_error};
 use crate::error::{Error, Result};
 use crate::format::FORMAT_VERSION;
-use crate::format::index::SegmentIndex;
+use crate::format::index::{SegmentIndex, StreamIndex};
 use crate::format::segment_header::{SegmentHeader, SegmentHeaderError};
-use crate::ids::{LogId, Position};
+use crate::ids::{LogId, Offset, Position, StreamId};
 use crate::limits::SEGMENT_HEADER_BYTES;
 
 /// Zeros are written in pieces of this size, between which a starving appender is heard.
@@ -32,9 +32,20 @@ pub(crate) struct Segment {
     path: String,
     /// The open file, while anyone has it open.
     file: Mutex<Weak<dyn DiskFile>>,
-    /// Cached when sealed; the file beside the segment is what it was read from or will become.
-    index: Mutex<Option<Arc<SegmentIndex>>>,
+    /// Which offsets of which streams a sealed segment has; small, kept once it is known.
+    extents: OnceLock<Arc<[Extent]>>,
+    /// The whole index, while somebody uses it.
+    index: Mutex<Weak<SegmentIndex>>,
     sealed: AtomicBool,
+}
+
+/// The offsets of one stream that a sealed segment has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) stream: StreamId,
+    pub(crate) first: Offset,
+    /// Next after the last.
+    pub(crate) end: Offset,
 }
 
 /// A segment with its file open for writing.
@@ -63,6 +74,7 @@ impl Segment {
             len,
             path,
             file: Mutex::new(file),
+            extents: OnceLock::new(),
             index: Mutex::default(),
             sealed: AtomicBool::new(false),
         }
@@ -130,25 +142,38 @@ impl Segment {
         self.sealed.load(Ordering::Acquire)
     }
 
-    pub(crate) fn seal(&self, index: Option<Arc<SegmentIndex>>) {
-        if index.is_some() {
-            *self.index.lock() = index;
+    /// From now on nothing is appended here; `index`, if it is known, says what is.
+    pub(crate) fn seal(&self, index: Option<&Arc<SegmentIndex>>) {
+        if let Some(index) = index {
+            self.note_index(index);
         }
         self.sealed.store(true, Ordering::Release);
     }
 
-    /// The index in memory, if it is there.
-    pub(crate) fn cached_index(&self) -> Option<Arc<SegmentIndex>> {
-        self.index.lock().clone()
+    /// The whole index, if somebody has it.
+    pub(crate) fn index_in_use(&self) -> Option<Arc<SegmentIndex>> {
+        self.index.lock().upgrade()
     }
 
-    pub(crate) fn cache_index(&self, index: Arc<SegmentIndex>) {
-        *self.index.lock() = Some(index);
+    /// Lets others share an index that the caller keeps.
+    pub(crate) fn note_index(&self, index: &Arc<SegmentIndex>) {
+        *self.index.lock() = Arc::downgrade(index);
+        let extent = |entry: &StreamIndex| Extent {
+            stream: entry.stream,
+            first: entry.first,
+            end: entry.end,
+        };
+        self.note_extents(index.streams.iter().map(extent).collect());
     }
 
-    /// Drops the index from memory; the file has it.
-    pub(crate) fn forget_index(&self) {
-        *self.index.lock() = None;
+    /// Which offsets of which streams are here, by stream; `None` if it was not asked for yet.
+    pub(crate) fn extents(&self) -> Option<Arc<[Extent]>> {
+        self.extents.get().cloned()
+    }
+
+    pub(crate) fn note_extents(&self, extents: Arc<[Extent]>) {
+        // A sealed segment has only one truth: whoever was first had the same.
+        let _ = self.extents.set(extents);
     }
 
     /// Path of the index file.

@@ -25,7 +25,9 @@ pub(crate) struct Upkeep {
     pub(crate) streams: Vec<StreamEntry>,
     /// Names of retired files, to be recycled.
     pub(crate) spares: VecDeque<String>,
-    /// Something was trimmed or deleted since segments were last looked through.
+    /// Anything was ever trimmed or deleted.
+    pub(crate) trimmed: bool,
+    /// It was since segments were last looked through.
     pub(crate) look_for_dead: bool,
 }
 
@@ -48,7 +50,11 @@ impl Log {
 
     /// Says that segments may have become dead.
     pub(crate) fn trimmed(&self) {
-        self.upkeep.lock().look_for_dead = true;
+        {
+            let mut upkeep = self.upkeep.lock();
+            upkeep.trimmed = true;
+            upkeep.look_for_dead = true;
+        }
         self.call_maintenance();
     }
 
@@ -113,12 +119,12 @@ impl Log {
                 return Ok(());
             };
             checkpoints::store_index(&*self.disk, &segment.segment, &index)?;
-            segment.segment.forget_index();
             upkeep.position = position;
             upkeep.epoch = epoch;
             upkeep.streams = streams;
             self.store_checkpoint(upkeep, false)?;
-            upkeep.look_for_dead = true;
+            // What was trimmed before the segment was left may have emptied it.
+            upkeep.look_for_dead |= upkeep.trimmed;
         }
     }
 
@@ -193,13 +199,10 @@ impl Log {
     }
 
     fn is_dead(&self, segment: &Arc<Segment>) -> Result<bool> {
-        let index = self.index_of(segment)?;
-        if segment.unused() {
-            segment.forget_index();
-        }
+        let extents = self.extents_of(segment)?;
         let mut writer = self.writer.lock();
-        Ok(index.streams.iter().all(|entry| {
-            writer.stream(entry.stream).is_none_or(|state| entry.end.0 <= state.log_start)
+        Ok(extents.iter().all(|extent| {
+            writer.stream(extent.stream).is_none_or(|state| extent.end.0 <= state.log_start)
         }))
     }
 

@@ -410,7 +410,7 @@ impl Writer {
         for state in self.streams.iter_mut().flatten() {
             state.forget_runs();
         }
-        self.segment.segment.seal(Some(Arc::clone(&index)));
+        self.segment.segment.seal(Some(&index));
         self.rolled.push_back(Rolled {
             segment: self.segment.clone(),
             index,

@@ -86,6 +86,10 @@ impl Catalog {
         self.topics.get(name)
     }
 
+    pub(crate) fn topic_of(&self, uuid: Uuid) -> Option<&Arc<TopicMeta>> {
+        self.topics.values().find(|topic| topic.uuid == uuid)
+    }
+
     pub(crate) fn topics(&self) -> impl Iterator<Item = &Arc<TopicMeta>> {
         self.topics.values()
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ringlog::Error;
+use ringlog::inspect::Finding;
 
 /// The exit codes; never renumbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,13 @@ impl Failure {
         } else {
             Self::new(exit, format_args!("{data}: {text}"))
         }
+    }
+
+    /// A damaged place.
+    pub fn damage(finding: &Finding) -> Self {
+        let path = finding.path.display();
+        let what = format_args!("{path}: damaged at byte {}: {}", finding.at, finding.what);
+        Self::new(Exit::Damage, what)
     }
 
     /// An error of standard output. A reader that has seen enough is no failure.

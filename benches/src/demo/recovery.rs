@@ -1,0 +1,126 @@
+//! Opening what a dead writer left, and reading: through the library after the kill, by the command
+//! line at the end.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use ringlog::{Engine, Recovery, Start};
+
+use crate::demo::flights::Events;
+use crate::demo::proof::{self, Recovered, Spoil, Told};
+use crate::demo::writer::{self, Cli, TOPIC};
+use crate::demo::{ok, row};
+use crate::error::{Context, Error, Result};
+use crate::report::{number, print};
+use crate::stats::{Latencies, Run};
+
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// What was found.
+pub struct Found {
+    /// How many events were recovered.
+    pub count: usize,
+    /// How long opening took.
+    pub opened_in: Duration,
+}
+
+/// Opens the directory, says what recovery did, and holds what is there against the source.
+pub fn reopen(data: &Path, events: &Events, told: Told, spoil: Option<Spoil>) -> Result<Found> {
+    let (engine, opened_in) = open_engine(data)?;
+    let mut recovered = read(&engine)?;
+    let recovery = recovery_of_topic(&engine);
+    engine.close(CLOSE_TIMEOUT).context("closing")?;
+    if let Some(spoil) = spoil {
+        print(&format!("   spoiled before the check: {spoil:?}"))?;
+        spoil.apply(events, told, &mut recovered);
+    }
+    let count = recovered.len();
+    let note = format!("events; opening took {:.1} ms", opened_in.as_secs_f64() * 1e3);
+    row("recovered", count, &note)?;
+    row("of these", count.saturating_sub(told.acknowledged), "were not acknowledged yet")?;
+    row("cut", told.taken.saturating_sub(count), "events: taken, but never acknowledged")?;
+    if let Some(recovery) = recovery {
+        let (replayed, cut) = (recovery.replayed_bytes as f64, recovery.cut_bytes as f64);
+        let scanned = number(recovery.scanned_bytes as f64);
+        let (replayed, cut) = (number(replayed), number(cut));
+        print(&format!(
+            "   recovery read {scanned} bytes, replayed {replayed} from the ring, cut {cut} of a torn \
+             tail"
+        ))?;
+    }
+    let checks = proof::check(events, told, &recovered);
+    for check in &checks {
+        ok(check.holds(), check.what, &check.detail)?;
+    }
+    match checks.iter().filter(|check| !check.holds()).count() {
+        0 => Ok(Found { count, opened_in }),
+        failed => Err(Error::new(format!("{failed} proofs failed"))),
+    }
+}
+
+/// Opens and closes the directory; how it went and how long opening took.
+pub fn open(data: &Path) -> Result<(Option<Recovery>, Duration)> {
+    let (engine, opened_in) = open_engine(data)?;
+    let recovery = recovery_of_topic(&engine);
+    engine.close(CLOSE_TIMEOUT).context("closing")?;
+    Ok((recovery, opened_in))
+}
+
+fn open_engine(data: &Path) -> Result<(Engine, Duration)> {
+    let started = Instant::now();
+    let engine = Engine::options().create(false).open(data).context("opening")?;
+    Ok((engine, started.elapsed()))
+}
+
+/// Of the log that the topic is on, the only one besides the catalog's.
+fn recovery_of_topic(engine: &Engine) -> Option<Recovery> {
+    engine.metrics().logs.last().map(|log| log.recovery)
+}
+
+fn read(engine: &Engine) -> Result<Recovered> {
+    let reading = || format!("reading {TOPIC}");
+    let partition = engine.topic(TOPIC).and_then(|topic| topic.partition(0)).context(reading())?;
+    let mut recovered = Recovered::new();
+    for record in partition.reader(Start::Earliest).context(reading())?.records() {
+        let record = record.context(reading())?;
+        let value = record.value.map_or_else(Vec::new, |value| value.to_vec());
+        recovered.push((record.offset.0, value));
+    }
+    Ok(recovered)
+}
+
+/// Reads everything by `ringlog read` and compares it, byte for byte.
+pub fn read_back(cli: &Cli, events: &Events) -> Result<Run> {
+    let started = Instant::now();
+    let mut child =
+        cli.command(&["read", TOPIC]).stdout(Stdio::piped()).spawn().context(cli.starting())?;
+    let mut output = child.stdout.take().expect("it was asked for");
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let text = events.text();
+    let mut at = 0;
+    let mut differs = None;
+    loop {
+        let count = output.read(&mut buffer).context("reading from `ringlog read`")?;
+        if count == 0 {
+            break;
+        }
+        let same = text.get(at..at + count) == Some(&buffer[..count]);
+        if !same && differs.is_none() {
+            differs = Some(events.whole_lines(at));
+        }
+        at += count;
+    }
+    let elapsed = started.elapsed();
+    writer::success(child.wait().context("waiting for `ringlog read`")?, "read")?;
+    if let Some(event) = differs {
+        return Err(Error::new(format!("what was read differs from event {event} on")));
+    }
+    if at != text.len() {
+        return Err(Error::new(format!("{at} bytes were read, of {}", text.len())));
+    }
+    let ops = events.len() as u64;
+    Ok(Run { ops, bytes: at as u64, elapsed, latencies: Latencies::new() })
+}

@@ -1,0 +1,283 @@
+//! What was appended, how far each batch was promised, and whether a recovery kept the promises.
+//!
+//! Per partition the oracle has every batch that was ever claimed, in order. What a recovery finds
+//! must be a prefix of it, byte for byte, that contains everything whose acknowledged level the
+//! fault spares. Batches beyond what was found are forgotten; they may never come back.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ringlog::{Batch, Engine, Flush, Offset, Partition, Start};
+
+/// What a check says: nothing, or what is wrong.
+pub type Check<T = ()> = Result<T, String>;
+
+/// How far a batch was promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Claimed; nobody was told anything.
+    Claimed,
+    /// Survives the process.
+    Written,
+    /// Survives power loss.
+    Durable,
+}
+
+/// A batch as it was appended.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Offset of its first record.
+    pub first: u64,
+    /// How many records it has.
+    pub count: u64,
+    /// The record batch; base offset and epoch are the engine's.
+    pub bytes: Vec<u8>,
+    /// How far it was promised.
+    pub level: Level,
+}
+
+impl Expected {
+    fn end(&self) -> u64 {
+        self.first + self.count
+    }
+}
+
+/// A partition as it should be.
+#[derive(Clone, Debug, Default)]
+pub struct Stream {
+    /// Every batch claimed, in order.
+    pub batches: Vec<Expected>,
+    /// Next offset.
+    pub end: u64,
+    /// Acknowledged log start.
+    pub log_start: u64,
+    /// Trims whose outcome is unknown.
+    pub trims: Vec<u64>,
+}
+
+/// Whether a topic is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Yes.
+    Present,
+    /// Its creation has an unknown outcome.
+    MaybeCreated,
+    /// Its deletion has an unknown outcome.
+    MaybeDeleted,
+}
+
+/// A topic as it should be.
+#[derive(Clone, Debug)]
+pub struct TopicModel {
+    /// Its flush class.
+    pub flush: Flush,
+    /// Whether it is there.
+    pub presence: Presence,
+    /// Its partitions.
+    pub streams: Vec<Stream>,
+    /// Its identity, once known.
+    pub uuid: Option<String>,
+}
+
+/// Names content for ever: topic's uuid, partition, base offset, epoch.
+type Name = (String, u32, u64, i32);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    /// Every topic that may be there.
+    pub topics: BTreeMap<String, TopicModel>,
+    /// What was seen under a name, to find one that means two contents.
+    seen: HashMap<Name, Vec<u8>>,
+    /// The highest epoch each log was opened with.
+    epochs: BTreeMap<String, u32>,
+}
+
+/// The part of a batch that the engine must not change: all but base offset and epoch.
+fn own_part(bytes: &[u8]) -> (&[u8], &[u8]) {
+    (&bytes[8..12], &bytes[16..])
+}
+
+impl Oracle {
+    /// The partition of this model, which must be there.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn stream(&mut self, topic: &str, partition: u32) -> &mut Stream {
+        let model = self.topics.get_mut(topic).expect("a topic of the model");
+        &mut model.streams[partition as usize]
+    }
+
+    /// Takes in a batch that was claimed at `first`; returns its place in the model.
+    pub fn claimed(&mut self, topic: &str, partition: u32, count: u64, bytes: Vec<u8>) -> usize {
+        let stream = self.stream(topic, partition);
+        let first = stream.end;
+        stream.end += count;
+        stream.batches.push(Expected { first, count, bytes, level: Level::Claimed });
+        stream.batches.len() - 1
+    }
+
+    /// A batch was acknowledged, and with it, as they leave in order, all before it.
+    pub fn acknowledged(&mut self, topic: &str, partition: u32, first: u64, level: Level) {
+        for batch in &mut self.stream(topic, partition).batches {
+            if batch.first <= first {
+                batch.level = batch.level.max(level);
+            }
+        }
+    }
+
+    /// A clean close made everything claimed durable.
+    pub fn closed(&mut self) {
+        for topic in self.topics.values_mut() {
+            for stream in &mut topic.streams {
+                stream.batches.iter_mut().for_each(|batch| batch.level = Level::Durable);
+            }
+        }
+    }
+
+    /// Compares what a reader gives from `from` on with the model, and marks it as seen: what a
+    /// reader of a topic has seen has that topic's level. Returns the offset after the last batch.
+    pub fn read(&mut self, topic: &str, partition: &Partition, from: Start) -> Check<u64> {
+        let id = partition.id().0;
+        let label = format!("{topic}/{id}");
+        let model = self.topics.get(topic).ok_or("no such topic")?;
+        let level = match model.flush {
+            Flush::Sync => Level::Durable,
+            Flush::Async => Level::Written,
+        };
+        let uuid = model.uuid.clone().unwrap_or_default();
+        let reader = partition.reader(from).map_err(|error| format!("{label}: reader: {error}"))?;
+        let mut next = reader.next_offset().0;
+        let mut inside = true;
+        for batch in reader {
+            let batch = batch.map_err(|error| format!("{label}: read at {next}: {error}"))?;
+            if !(batch.base_offset().0 == next || inside && batch.base_offset().0 < next) {
+                return Err(format!("{label}: batch {} follows {next}", batch.base_offset()));
+            }
+            inside = false;
+            next = batch.last_offset().0 + 1;
+            self.compare(topic, id, &label, &batch)?;
+            self.name(&uuid, id, &label, &batch)?;
+            self.acknowledged(topic, id, batch.base_offset().0, level);
+        }
+        let stream = self.stream(topic, id);
+        let owed = stream.batches.iter().filter(|batch| batch.level >= level);
+        let owed = owed.map(Expected::end).max().unwrap_or(0);
+        if next < owed {
+            return Err(format!("{label}: a reader ends at {next}, acknowledged up to {owed}"));
+        }
+        Ok(next)
+    }
+
+    fn compare(&mut self, topic: &str, id: u32, label: &str, batch: &Batch) -> Check {
+        let base = batch.base_offset().0;
+        let stream = self.stream(topic, id);
+        let at = stream.batches.partition_point(|expected| expected.first < base);
+        let expected =
+            stream.batches.get(at).filter(|expected| expected.first == base).ok_or_else(|| {
+                format!("{label}: a batch at {base} that was never appended there")
+            })?;
+        if own_part(&expected.bytes) != own_part(batch.bytes()) {
+            return Err(format!("{label}: the batch at {base} is not what was appended"));
+        }
+        if batch.len() as u64 != expected.count {
+            return Err(format!("{label}: {} records at {base}", batch.len()));
+        }
+        Ok(())
+    }
+
+    /// (epoch, offset) names content for ever.
+    fn name(&mut self, uuid: &str, id: u32, label: &str, batch: &Batch) -> Check {
+        let bytes = batch.bytes();
+        let epoch = bytes[12..16].try_into().map(i32::from_be_bytes).unwrap_or(-1);
+        let name = (uuid.to_owned(), id, batch.base_offset().0, epoch);
+        let content = self.seen.entry(name).or_insert_with(|| bytes.to_vec());
+        if content[..] == bytes[..] {
+            return Ok(());
+        }
+        Err(format!("{label}: epoch {epoch}, offset {}: two contents", batch.base_offset()))
+    }
+
+    /// Holds an engine that has just been opened against the promises that the fault spares: those
+    /// of `spared` and above. What was found is the model from then on, durable.
+    pub fn recovered(&mut self, engine: &Engine, spared: Level) -> Check {
+        self.check_logs(engine)?;
+        self.check_topics(engine)?;
+        let names: Vec<String> = self.topics.keys().cloned().collect();
+        for name in names {
+            let topic = engine.topic(&name).map_err(|error| format!("{name}: {error}"))?;
+            for id in 0..topic.partitions() {
+                let partition = topic.partition(id).map_err(|error| error.to_string())?;
+                self.recovered_partition(&name, &partition, spared)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_logs(&mut self, engine: &Engine) -> Check {
+        for log in engine.metrics().logs {
+            if let Some(stopped) = log.stopped {
+                return Err(format!("{} opens stopped: {stopped}", log.log));
+            }
+            let highest = self.epochs.entry(log.log.clone()).or_default();
+            if log.epoch <= *highest {
+                return Err(format!("{}: epoch {} after {highest}", log.log, log.epoch));
+            }
+            *highest = log.epoch;
+        }
+        Ok(())
+    }
+
+    fn check_topics(&mut self, engine: &Engine) -> Check {
+        let found = engine.topics();
+        for info in &found {
+            let Some(model) = self.topics.get_mut(&info.name) else {
+                return Err(format!("topic {} was never made, or was deleted", info.name));
+            };
+            let uuid = model.uuid.get_or_insert_with(|| info.uuid.to_string());
+            if *uuid != info.uuid.to_string() || info.partitions.len() != model.streams.len() {
+                return Err(format!("topic {} is another one", info.name));
+            }
+        }
+        let is_there = |name: &String| found.iter().any(|info| info.name == *name);
+        for (name, model) in &self.topics {
+            if model.presence == Presence::Present && !is_there(name) {
+                return Err(format!("topic {name} is gone"));
+            }
+        }
+        self.topics.retain(|name, _| is_there(name));
+        self.topics.values_mut().for_each(|model| model.presence = Presence::Present);
+        Ok(())
+    }
+
+    fn recovered_partition(&mut self, topic: &str, partition: &Partition, spared: Level) -> Check {
+        let id = partition.id().0;
+        let label = format!("{topic}/{id}");
+        let info = partition.info().map_err(|error| format!("{label}: {error}"))?;
+        let (log_start, end) = (info.log_start.0, info.end.0);
+        let stream = self.stream(topic, id);
+        if log_start != stream.log_start && !stream.trims.contains(&log_start) {
+            let wanted = (stream.log_start, &stream.trims);
+            return Err(format!("{label}: log start {log_start}, not {wanted:?}"));
+        }
+        let owed = stream.batches.iter().filter(|batch| batch.level >= spared);
+        let owed = owed.map(Expected::end).max().unwrap_or(0).max(log_start);
+        if end < owed {
+            return Err(format!("{label}: ends at {end}, promised up to {owed} ({spared:?})"));
+        }
+        let whole = end == 0 || stream.batches.iter().any(|batch| batch.end() == end);
+        if !whole {
+            return Err(format!("{label}: ends at {end}, which is within or beyond any batch"));
+        }
+        stream.batches.retain(|batch| batch.end() <= end);
+        stream.end = end;
+        stream.log_start = log_start;
+        stream.trims.clear();
+        let visible = self.read(topic, partition, Start::Offset(Offset(log_start)))?;
+        if visible != end {
+            return Err(format!("{label}: recovered up to {end}, readable up to {visible}"));
+        }
+        let stream = self.stream(topic, id);
+        stream.batches.iter_mut().for_each(|batch| batch.level = Level::Durable);
+        Ok(())
+    }
+}
