@@ -280,8 +280,10 @@ fn a_process_is_locked_out_by_another_and_takes_over_when_that_is_killed() {
         assert!(started.elapsed() < LONG);
         match disk.lock(Duration::ZERO) {
             Err(error) => break error,
-            Ok(_) => std::thread::sleep(Duration::from_millis(5)),
+            // Let go of before the pause, or the child would hardly ever find it free.
+            Ok(lock) => drop(lock),
         }
+        std::thread::sleep(Duration::from_millis(5));
     };
     // The pid is written right after the lock is taken.
     std::thread::sleep(SOON);
