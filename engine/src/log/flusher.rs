@@ -354,25 +354,31 @@ impl Flusher {
 
     /// Gives back the places of the groups that are in their segments, in order.
     fn release(&mut self) {
-        let mut upto = None;
-        let mut count = 0;
-        while let Some(group) = self.groups.get(self.released) {
-            if group.stage == Stage::Submitted {
-                break;
+        let first = self.released;
+        let written = self.groups.iter().skip(first);
+        let count = written.take_while(|group| group.stage != Stage::Submitted).count();
+        self.released += count;
+        let Some(upto) = self.groups.range(first..self.released).next_back().map(|g| g.next) else {
+            return;
+        };
+        let ring = &self.log.ring;
+        let moved = {
+            // No claim may come in between. A place is given away only when the committed end has
+            // passed it, or the seal of its next owner would be taken for the one it still waits
+            // for; and what the committed end passes is in ring or segment for a reader to find.
+            let mut writer = self.log.writer.lock();
+            let moved = ring.advance();
+            self.log.set_released(upto);
+            for group in self.groups.range(first..self.released).filter(|group| group.large) {
+                ring.seal(first_frame(group.base), group.next);
             }
-            if group.large {
-                self.log.ring.seal(first_frame(group.base), group.used_end);
-            }
-            upto = Some(group.next);
-            self.released += 1;
-            count += 1;
-        }
-        let Some(upto) = upto else { return };
-        self.log.writer.lock().outstanding -= count;
-        self.log.release(upto);
-        if let Some(committed) = self.log.ring.advance() {
+            writer.outstanding -= count;
+            ring.advance().or(moved)
+        };
+        if let Some(committed) = moved {
             self.log.committed_moved(committed);
         }
+        self.log.fire_released(upto);
     }
 
     /// Moves the durable end over the durable prefix and lets the next group go before anyone is

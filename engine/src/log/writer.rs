@@ -360,9 +360,8 @@ impl Writer {
         let next = used_end.next_multiple_of(GROUP_ALIGN as u64);
         // The ring does not hold this group: whoever reads it reads the segment.
         ring.raise_lo(next);
-        if next > used_end {
-            ring.seal(used_end, next);
-        }
+        // Frame and padding are sealed as one, once they are written: the frame may be as long as
+        // the ring, and its padding's slot then the frame's own.
         self.queue(used_end, next, GroupBytes::Awaited);
     }
 
