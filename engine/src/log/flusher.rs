@@ -414,7 +414,10 @@ impl Flusher {
             self.quiet_at = None;
             if self.groups.is_empty() {
                 self.log.writer.lock().close_empty(&self.log.ring, self.log.released());
-                let _ = self.log.ring.advance();
+                if let Some(committed) = self.log.ring.advance() {
+                    // It may have been an appender's claim that was waited for.
+                    self.log.committed_moved(committed);
+                }
                 let end = self.log.writer.lock().open_base();
                 self.log.want(Ack::Durable, end);
             }
