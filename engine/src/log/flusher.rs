@@ -286,7 +286,12 @@ impl Flusher {
 
     fn deadline(&self) -> Option<Duration> {
         let window = self.log.options.window_time;
-        let open = self.open_since.filter(|_| self.log.class == Flush::Async);
+        // A group that cannot be closed yet is no reason to wake: a completion, or the commit that
+        // the group before it waits for, is.
+        let closable = self.log.class == Flush::Async
+            && self.room_for_write()
+            && self.log.writer.lock().closed.is_empty();
+        let open = self.open_since.filter(|_| closable);
         let oldest = self.groups.front().filter(|group| group.stage == Stage::Written);
         [open.map(|at| at + window), oldest.map(|group| group.written_at + window), self.quiet_at]
             .into_iter()
