@@ -293,7 +293,12 @@ impl Flusher {
 
     fn deadline(&self) -> Option<Duration> {
         let window = self.log.options.window_time;
-        let open = self.open_since.filter(|_| self.log.class == Flush::Async);
+        // A group that cannot be closed yet is no reason to wake: a completion, or the commit that
+        // the group before it waits for, is.
+        let closable = self.log.class == Flush::Async
+            && self.room_for_write()
+            && self.log.writer.lock().closed.is_empty();
+        let open = self.open_since.filter(|_| closable);
         let oldest = self.groups.front().filter(|group| group.stage == Stage::Written);
         [open.map(|at| at + window), oldest.map(|group| group.written_at + window), self.quiet_at]
             .into_iter()
@@ -361,25 +366,31 @@ impl Flusher {
 
     /// Gives back the places of the groups that are in their segments, in order.
     fn release(&mut self) {
-        let mut upto = None;
-        let mut count = 0;
-        while let Some(group) = self.groups.get(self.released) {
-            if group.stage == Stage::Submitted {
-                break;
+        let first = self.released;
+        let written = self.groups.iter().skip(first);
+        let count = written.take_while(|group| group.stage != Stage::Submitted).count();
+        self.released += count;
+        let Some(upto) = self.groups.range(first..self.released).next_back().map(|g| g.next) else {
+            return;
+        };
+        let ring = &self.log.ring;
+        let moved = {
+            // No claim may come in between. A place is given away only when the committed end has
+            // passed it, or the seal of its next owner would be taken for the one it still waits
+            // for; and what the committed end passes is in ring or segment for a reader to find.
+            let mut writer = self.log.writer.lock();
+            let moved = ring.advance();
+            self.log.set_released(upto);
+            for group in self.groups.range(first..self.released).filter(|group| group.large) {
+                ring.seal(first_frame(group.base), group.next);
             }
-            if group.large {
-                self.log.ring.seal(first_frame(group.base), group.used_end);
-            }
-            upto = Some(group.next);
-            self.released += 1;
-            count += 1;
-        }
-        let Some(upto) = upto else { return };
-        self.log.writer.lock().outstanding -= count;
-        self.log.release(upto);
-        if let Some(committed) = self.log.ring.advance() {
+            writer.outstanding -= count;
+            ring.advance().or(moved)
+        };
+        if let Some(committed) = moved {
             self.log.committed_moved(committed);
         }
+        self.log.fire_released(upto);
     }
 
     /// Moves the durable end over the durable prefix and lets the next group go before anyone is
@@ -415,7 +426,10 @@ impl Flusher {
             self.quiet_at = None;
             if self.groups.is_empty() {
                 self.log.writer.lock().close_empty(&self.log.ring, self.log.released());
-                let _ = self.log.ring.advance();
+                if let Some(committed) = self.log.ring.advance() {
+                    // It may have been an appender's claim that was waited for.
+                    self.log.committed_moved(committed);
+                }
                 let end = self.log.writer.lock().open_base();
                 self.log.want(Ack::Durable, end);
             }

@@ -216,9 +216,13 @@ impl Log {
         }
     }
 
-    /// Called by the flusher: groups below are in their segments.
-    pub(crate) fn release(&self, position: u64) {
+    /// Called by the flusher, under the writer's lock: groups below are in their segments.
+    pub(crate) fn set_released(&self, position: u64) {
         self.released.store(position, Ordering::SeqCst);
+    }
+
+    /// Called by the flusher after that: wakes those who waited for it.
+    pub(crate) fn fire_released(&self, position: u64) {
         if !self.ring_in_file {
             self.written_waiters.fire(position);
         }
