@@ -27,6 +27,7 @@ impl Inner {
     /// Waits for the changes of before whose outcome is unknown.
     pub(super) fn begin_change(&self) -> Result<MutexGuard<'_, Vec<Unsettled>>> {
         let mut unsettled = self.changing.lock();
+        self.check_open()?;
         while let Some(first) = unsettled.first_mut() {
             let done = self.wait_durable(&mut [], &mut first.progress, || ());
             done.map_err(|error| match error {

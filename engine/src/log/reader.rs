@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::lookup::Found;
 use super::segment::Segment;
+use super::waiters::Ticket;
 use super::walk::{Step, step};
 use super::writer::StreamState;
 use super::{Log, Stop};
@@ -38,6 +39,9 @@ pub(crate) struct Cursor {
     at: Option<u64>,
     window: Bytes,
     window_start: u64,
+    /// The visible end at the last look for a batch, and the registration that waits for more.
+    looked: u64,
+    ticket: Option<Ticket>,
     /// Keeps the segment it reads from being recycled.
     open: Option<(Arc<Segment>, FileRef)>,
     index: Option<Arc<SegmentIndex>>,
@@ -53,6 +57,12 @@ pub(crate) struct Bounds {
 }
 
 impl StreamState {
+    /// Takes a follower's registration out.
+    fn unfollow(&mut self, id: u64) -> Option<Waker> {
+        let at = self.followers.iter().position(|(found, _)| *found == id)?;
+        Some(self.followers.swap_remove(at).1)
+    }
+
     /// The durable offset is a lower bound while appends are in flight: the start of the newest
     /// run that a flush may not have covered whole.
     fn bounds(&self, durable: u64) -> Bounds {
@@ -82,6 +92,8 @@ impl Cursor {
             at: None,
             window: Bytes::new(),
             window_start: 0,
+            looked: 0,
+            ticket: None,
             open: None,
             index: None,
             verify: true,
@@ -107,7 +119,12 @@ impl Cursor {
     pub(crate) fn next_batch(&mut self) -> Result<Option<Bytes>> {
         let mut relocated = false;
         loop {
+            // Ring and segments may be another writer's by now.
+            if matches!(self.log.stop_reason(), Some(Stop::Closed)) {
+                return Err(self.log.stop_error(false));
+            }
             let visible = self.log.visible();
+            self.looked = visible;
             let Some(at) = self.locate()? else { return Ok(None) };
             if at >= visible {
                 return Ok(None);
@@ -309,10 +326,10 @@ impl Cursor {
         }
     }
 
-    /// Registers `waker` to be woken when there may be more to read. False: look again at once.
-    pub(crate) fn follow(&self, waker: &Waker) -> Result<bool> {
+    /// Registers `waker` to be woken when there may be more to read than the last look found.
+    /// False: look again at once.
+    pub(crate) fn follow(&mut self, waker: &Waker) -> Result<bool> {
         let level = self.log.class.ack();
-        let visible = self.log.reached(level);
         {
             let mut writer = self.log.writer.lock();
             if writer.stopped && !matches!(self.log.stop_reason(), Some(Stop::Damaged(_))) {
@@ -321,27 +338,39 @@ impl Cursor {
             }
             let state = writer.stream(self.stream).ok_or_else(|| self.deleted())?;
             if state.end == self.next {
-                state.followers.retain(|(id, _)| *id != self.id);
+                let before = state.unfollow(self.id);
                 state.followers.push((self.id, waker.clone()));
+                drop(writer);
+                drop(before);
                 return Ok(true);
             }
         }
-        // Claimed, but not visible yet.
+        // Claimed, but not visible when it was looked for: what has become visible since then may
+        // be it.
         let waiters = self.log.waiters(level);
-        let ticket = waiters.register(visible + 1, waker, None);
-        if self.log.reached(level) > visible {
-            waiters.forget(ticket);
+        self.ticket = Some(waiters.register(self.looked + 1, waker, self.ticket));
+        if self.log.reached(level) > self.looked {
+            self.forget_ticket();
             return Ok(false);
         }
         Ok(true)
+    }
+
+    fn forget_ticket(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.log.waiters(self.log.class.ack()).forget(ticket);
+        }
     }
 }
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        if let Some(state) = self.log.writer.lock().stream(self.stream) {
-            state.followers.retain(|(id, _)| *id != self.id);
-        }
+        self.forget_ticket();
+        // Dropped when the lock is free again: a waker may own what appends or reads.
+        let _before = {
+            let mut writer = self.log.writer.lock();
+            writer.stream(self.stream).and_then(|state| state.unfollow(self.id))
+        };
     }
 }
 

@@ -27,7 +27,7 @@ use crate::format::frame::FrameKind;
 use crate::format::group::GroupHeader;
 use crate::format::ring_control::{self, Identity};
 use crate::ids::{LeaderEpoch, LogId, Offset, Position, StreamId};
-use crate::limits::{GROUP_ALIGN, GROUP_HEADER_BYTES, SEGMENT_BYTES_FIRST};
+use crate::limits::{GROUP_ALIGN, GROUP_HEADER_BYTES, SEGMENT_BYTES_FIRST, SEGMENT_HEADER_BYTES};
 use crate::metrics::Recovery;
 
 /// A range of a log that recovery proved damaged.
@@ -88,7 +88,7 @@ pub(crate) fn create(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result<
     disk.sync_dir("").map_err(io_error(&**disk, "flush", ""))
 }
 
-pub(crate) fn in_flight_limit(options: &LogOptions) -> u64 {
+fn in_flight_limit(options: &LogOptions) -> u64 {
     options.ring_bytes as u64
         + options.max_payload_bytes as u64
         + 2 * GROUP_ALIGN as u64
@@ -265,6 +265,10 @@ impl<'a> Run<'a> {
     /// Reads groups from the start of the checkpoint's segment (for the index) to the end.
     fn scan(&mut self) -> Result<()> {
         let start = self.checkpoint.position.0;
+        if start < SEGMENT_HEADER_BYTES as u64 || !start.is_multiple_of(GROUP_ALIGN as u64) {
+            let path = full_path(&**self.disk, &self.dir);
+            return Err(Error::corrupt(path, 0, "the checkpoint's position is no group's"));
+        }
         let Some(mut segment) = self.segment_of(start).or_else(|| self.segment_of(start - 1))
         else {
             let path = full_path(&**self.disk, &self.dir);
@@ -370,7 +374,6 @@ impl<'a> Run<'a> {
             segments: &self.segments,
             epoch: self.epoch,
             durable: self.checkpoint.position.0,
-            limit: in_flight_limit(self.options),
         };
         let found = probe.from(at)?;
         self.report.cut_bytes += found.cut_bytes;
@@ -513,7 +516,10 @@ impl<'a> Run<'a> {
             }
             self.end = segment.first();
         }
-        self.epoch = LeaderEpoch(self.epoch.0 + 1);
+        let epoch = self.epoch.0.checked_add(1).ok_or_else(|| {
+            Error::corrupt(full_path(&**self.disk, segment.path()), 0, "no epoch is left")
+        })?;
+        self.epoch = LeaderEpoch(epoch);
         let header = GroupHeader {
             position: Position(self.end),
             used_len: GROUP_HEADER_BYTES as u32,
