@@ -115,7 +115,7 @@ impl Inner {
             Change::LogCreated { id, flush } => {
                 let id = LogId(*id);
                 let recovered = recovery::recover(&self.maker.disk, id, &self.options.log)?;
-                self.adopt(self.maker.make(id, *flush, &self.options.log, recovered)?);
+                self.adopt(&self.maker.make(id, *flush, &self.options.log, recovered)?);
             }
             Change::TopicCreated(topic) => {
                 let log = self.log(LogId(topic.log))?;

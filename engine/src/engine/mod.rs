@@ -248,10 +248,10 @@ impl Inner {
     }
 
     /// Hands a log to the shard and to maintenance.
-    fn adopt(&self, log: Arc<Log>) {
-        self.maintenance.add(Arc::clone(&log));
-        self.runner.add(Arc::clone(&log));
-        self.logs.write().insert(log.id, Arc::clone(&log));
+    fn adopt(&self, log: &Arc<Log>) {
+        self.maintenance.add(Arc::clone(log));
+        self.runner.add(Arc::clone(log));
+        self.logs.write().insert(log.id, Arc::clone(log));
         if self.closed.load(Ordering::SeqCst) {
             // A close that did not wait for the change which made it.
             log.stop(Stop::Closed);

@@ -117,7 +117,7 @@ pub(crate) fn open(
         closed: AtomicBool::new(false),
     };
     for log in logs {
-        inner.adopt(log);
+        inner.adopt(&log);
     }
     Ok(Engine { inner: Arc::new(inner) })
 }
