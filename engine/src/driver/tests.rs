@@ -280,7 +280,7 @@ fn a_process_is_locked_out_by_another_and_takes_over_when_that_is_killed() {
         assert!(started.elapsed() < LONG);
         match disk.lock(Duration::ZERO) {
             Err(error) => break error,
-            // Let go of before the pause, or the child would hardly ever find it free.
+            // Given back before the pause, or the child would never find it free.
             Ok(lock) => drop(lock),
         }
         std::thread::sleep(Duration::from_millis(5));

@@ -223,7 +223,7 @@ impl RawSegment {
 
 impl RawStream {
     fn decode(&self) -> Result<StreamEntry, CheckpointError> {
-        if self.zero != U32::ZERO {
+        if self.zero.get() != 0 || self.stream.get() >= crate::limits::STREAMS_MAX {
             return Err(CheckpointError::Field("stream"));
         }
         Ok(StreamEntry {
@@ -327,7 +327,7 @@ mod tests {
                 streams: streams
                     .iter()
                     .map(|(stream, log_start, end)| StreamEntry {
-                        stream: StreamId(*stream),
+                        stream: StreamId(*stream % crate::limits::STREAMS_MAX),
                         log_start: Offset(*log_start),
                         end: Offset(*end),
                     })

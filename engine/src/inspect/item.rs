@@ -182,7 +182,7 @@ fn show_group(
     for frame in &group.frames {
         let payload = group.payload(frame);
         let name = names.partition(layout.id, frame.stream);
-        let named = name.filter(|_| frame.kind != FrameKind::Metadata);
+        let partition = name.filter(|_| frame.kind != FrameKind::Metadata);
         let info = FrameInfo {
             at: frame.position.0 - segment.base(),
             position: frame.position,
@@ -190,8 +190,8 @@ fn show_group(
             epoch: frame.epoch,
             continues: frame.continues,
             payload_bytes: frame.payload_len,
-            topic: named.map(|(topic, _)| topic),
-            partition: named.map(|(_, partition)| partition),
+            topic: partition.map(|(topic, _)| topic),
+            partition: partition.map(|(_, id)| id),
             body: body(frame, payload),
             payload,
         };

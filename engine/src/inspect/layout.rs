@@ -162,7 +162,11 @@ impl Layout {
             // Two are kept from the second one on.
             [newest, rest @ ..] if *newest > 1 && rest.first() != Some(&(newest - 1)) => {
                 let name = checkpoints::path(&self.dir, newest - 1);
-                self.damage(full_path(disk, &name), 0, "checkpoint file is missing");
+                self.damage(
+                    full_path(disk, &name),
+                    0,
+                    "checkpoint file is missing, or a newer one is",
+                );
             }
             _ => {}
         }

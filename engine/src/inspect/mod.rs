@@ -139,8 +139,8 @@ impl Inspector {
         item::walk(&self.disk, &layout, &names, visit)
     }
 
-    /// Reads the whole directory and reports all that is not as it was written. `progress` hears how
-    /// many bytes of how many are done.
+    /// Reads the whole directory and reports all that is not as it was written. `progress` hears
+    /// how many bytes of how many are done.
     ///
     /// # Errors
     /// [`Error::Io`] if a directory cannot be listed. A file that cannot be read is a finding.

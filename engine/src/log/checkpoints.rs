@@ -50,18 +50,31 @@ pub(crate) fn write_all(disk: &dyn Disk, path: &str, bytes: &[u8], durable: bool
         }
         _ => {}
     }
-    {
-        let fail = |action| io_error(disk, action, path);
-        let file = disk.open(&unfinished, OpenMode::Create).map_err(fail("create"))?;
-        file.write_at(bytes, 0).map_err(fail("write"))?;
-        if durable {
-            file.sync().map_err(fail("flush"))?;
-        }
+    if let Err(error) = write_new(disk, &unfinished, path, bytes, durable) {
+        // It may be the full disk that failed it; what is left of it must not fill that.
+        let _ = disk.remove(&unfinished);
+        return Err(error);
     }
     disk.rename(&unfinished, path).map_err(io_error(disk, "rename", path))?;
     if durable {
         let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
         disk.sync_dir(dir).map_err(io_error(disk, "flush the directory", dir))?;
+    }
+    Ok(())
+}
+
+fn write_new(
+    disk: &dyn Disk,
+    unfinished: &str,
+    path: &str,
+    bytes: &[u8],
+    durable: bool,
+) -> Result<()> {
+    let fail = |action| io_error(disk, action, path);
+    let file = disk.open(unfinished, OpenMode::Create).map_err(fail("create"))?;
+    file.write_at(bytes, 0).map_err(fail("write"))?;
+    if durable {
+        file.sync().map_err(fail("flush"))?;
     }
     Ok(())
 }
@@ -103,6 +116,26 @@ pub(crate) fn store(disk: &dyn Disk, dir: &str, checkpoint: &Checkpoint) -> Resu
     Ok(())
 }
 
+/// Makes sure that the newest checkpoint does not call its position a clean end any more, before
+/// anything is written there. On a full disk the clean one goes instead, and the one before it
+/// takes its place: opening, and then trimming, must not need space.
+pub(crate) fn void_clean(disk: &dyn Disk, dir: &str, clean: &Checkpoint) -> Result<()> {
+    let voided = Checkpoint { clean: false, sequence: clean.sequence + 1, ..clean.clone() };
+    match store(disk, dir, &voided) {
+        Err(full @ Error::NoSpace { .. }) => {
+            let older = path(dir, clean.sequence - 1);
+            let verifies = read_all(disk, &older).is_ok_and(|b| Checkpoint::decode(&b).is_ok());
+            if !verifies {
+                return Err(full);
+            }
+            let newest = path(dir, clean.sequence);
+            disk.remove(&newest).map_err(io_error(disk, "remove", &newest))?;
+            disk.sync_dir(dir).map_err(io_error(disk, "flush the directory", dir))
+        }
+        stored => stored,
+    }
+}
+
 /// Writes the index of a segment beside it.
 pub(crate) fn store_index(disk: &dyn Disk, segment: &Segment, index: &SegmentIndex) -> Result<()> {
     write_all(disk, &segment.index_path(), &index.encode(), false)
@@ -119,7 +152,7 @@ pub(crate) fn read_index(
     (index.log == log && index.base.0 == segment.base()).then_some(index)
 }
 
-/// The extents in the directory that begins the index file, if that verifies.
+/// The extents in the directory that begins a sealed segment's index file, if that verifies.
 pub(crate) fn read_directory(
     disk: &dyn Disk,
     segment: &Arc<Segment>,
@@ -133,7 +166,9 @@ pub(crate) fn read_directory(
     let mut bytes = vec![0; if fits { len } else { return None }];
     file.read_at(&mut bytes, 0).ok()?;
     let directory = Directory::decode(&bytes).ok()?;
-    if directory.log != log || directory.base.0 != segment.base() {
+    // One that ends earlier was left by a close amid the segment.
+    let whole = directory.end.0 == segment.end();
+    if directory.log != log || directory.base.0 != segment.base() || !whole {
         return None;
     }
     let extent = |entry: &DirectoryEntry| Extent {

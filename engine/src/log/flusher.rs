@@ -20,6 +20,9 @@ use crate::limits::{FOLLOWING_GROUP_BYTES, GROUP_ALIGN, RING_POPULATE_BYTES};
 /// After this long without appends one empty group is written, whose `durable_upto` proves the
 /// last ones.
 const QUIET: Duration = Duration::from_secs(1);
+/// After a failure the next segment is tried for no more often than this, unless an append
+/// needs it.
+const SEGMENT_RETRY: Duration = Duration::from_millis(100);
 /// An async log stops writing when this many windows wait for a flush.
 const WINDOWS_UNPROVEN_MAX: u64 = 4;
 
@@ -82,6 +85,8 @@ pub(crate) struct Flusher {
     /// When the watermark group is due.
     quiet_at: Option<Duration>,
     populated: u64,
+    /// When upkeep may be asked for the next segment again.
+    segment_at: Duration,
 }
 
 impl Flusher {
@@ -97,6 +102,7 @@ impl Flusher {
             open_since: None,
             quiet_at: None,
             populated: 0,
+            segment_at: Duration::ZERO,
         }
     }
 
@@ -125,7 +131,7 @@ impl Flusher {
             self.submit_write(group, now, submit);
         }
         self.submit_flush(now, submit);
-        self.populate();
+        self.populate(now);
         let wake_at = self.arm();
         if self.log.ring.committed() >= wake_at || self.more_to_do(now) {
             self.log.disarm();
@@ -416,12 +422,13 @@ impl Flusher {
     }
 
     /// Faults in the ring ahead of the appenders, after the writes have gone out.
-    fn populate(&mut self) {
-        let (head, wants_next) = {
+    fn populate(&mut self, now: Duration) {
+        let (head, wants_next, failed) = {
             let writer = self.log.writer.lock();
-            (writer.head(), writer.wants_next())
+            (writer.head(), writer.wants_next(), writer.segment_error.is_some())
         };
-        if wants_next {
+        if wants_next && (!failed || now >= self.segment_at) {
+            self.segment_at = now + SEGMENT_RETRY;
             self.log.call_maintenance();
         }
         let ahead = head + RING_POPULATE_BYTES as u64;

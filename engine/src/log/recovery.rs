@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::checkpoints;
 use super::probe::Probe;
 use super::replay::{Replay, replay};
-use super::scan::{Source, Streams, index_of_streams};
+use super::scan::{Damaged, Source, Streams, WholeGroup, index_of_streams};
 use super::segment::{self, OpenSegment, Recipe, Segment, header_for};
 use super::upkeep::Upkeep;
 use super::writer::{Rolled, StreamState};
@@ -228,6 +228,9 @@ impl<'a> Run<'a> {
                 self.disk.remove(&path).map_err(io_error(&**self.disk, "remove", &path))
             }
             Err(error @ Error::UnsupportedFormat { .. }) => Err(error),
+            // Flushed before the file got its name, so no crash leaves it so; and the end of the
+            // log may be in there.
+            Err(error @ Error::Corrupt { .. }) if base == end => Err(error),
             // Not made by this log, or not where it would be: left alone.
             _ => Ok(()),
         }
@@ -263,8 +266,7 @@ impl<'a> Run<'a> {
                 segment = next;
                 source = Source::open(&**self.disk, &segment)?;
             }
-            match source.group(self.seed, at)? {
-                Ok(group) if group.header.epoch < self.epoch && at >= start => break,
+            match source.group(self.seed, at)?.and_then(|group| self.not_stale(group, start)) {
                 Ok(group) => {
                     self.accept(&group.header, at >= start);
                     for frame in &group.frames {
@@ -317,6 +319,18 @@ impl<'a> Run<'a> {
             self.streams.get(entry.stream).restore(entry);
         }
         true
+    }
+
+    /// What an earlier epoch left stands where the log goes on only if a write was lost: no more of
+    /// a group than garbage.
+    fn not_stale(&self, group: WholeGroup, start: u64) -> Result<WholeGroup, Damaged> {
+        let position = group.header.position.0;
+        if position >= start && group.header.epoch < self.epoch {
+            let epoch = group.header.epoch;
+            let bad = format!("group of epoch {epoch} after one of epoch {}", self.epoch);
+            return Err(Damaged { position, bad });
+        }
+        Ok(group)
     }
 
     fn accept(&mut self, header: &GroupHeader, new: bool) {
@@ -395,17 +409,10 @@ impl<'a> Run<'a> {
             self.flush(open)?;
         }
         if self.checkpoint.clean {
-            self.void_clean_end()?;
+            checkpoints::void_clean(&**self.disk, &self.dir, &self.checkpoint)?;
+            self.checkpoint.sequence += 1;
         }
         self.bump()
-    }
-
-    /// Before anything is written beyond a clean end: a checkpoint that no longer calls it one, so
-    /// that damage there is looked into and never taken for the end.
-    fn void_clean_end(&mut self) -> Result<()> {
-        self.checkpoint.clean = false;
-        self.checkpoint.sequence += 1;
-        checkpoints::store(&**self.disk, &self.dir, &self.checkpoint)
     }
 
     fn read_ring(&mut self) -> Result<Replay> {
@@ -565,7 +572,12 @@ pub(crate) fn has_groups(disk: &DiskRef, id: LogId) -> Result<bool> {
     }
     let segment = Arc::new(Segment::new(id, first.base.0, first.len_bytes));
     let position = segment.first();
-    let mut source = Source::open(&**disk, &segment)?;
+    let mut source = match Source::open(&**disk, &segment) {
+        Ok(source) => source,
+        // A power loss amid a second attempt at creation took the file and left the checkpoint.
+        Err(Error::Corrupt { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
     Ok(source.header(Seed::of(checkpoint.log), position)?.is_some())
 }
 

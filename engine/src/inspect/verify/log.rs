@@ -71,7 +71,7 @@ pub(super) fn verify(run: &mut Run<'_>, mut layout: Layout) -> Result<()> {
         end: None,
     };
     walk(&disk, &layout, start, &mut |event| {
-        check.event(event);
+        check.event(&event);
         Ok(ControlFlow::Continue(()))
     })?;
     check.finish(&disk);
@@ -79,8 +79,8 @@ pub(super) fn verify(run: &mut Run<'_>, mut layout: Layout) -> Result<()> {
 }
 
 impl Check<'_, '_> {
-    fn event(&mut self, event: Event<'_>) {
-        match event {
+    fn event(&mut self, event: &Event<'_>) {
+        match *event {
             Event::Segment(segment) => self.enter(segment),
             Event::Group { segment, group, whole: true } => self.group(segment, group),
             Event::Group { whole: false, .. } => {}
@@ -237,8 +237,10 @@ impl Check<'_, '_> {
             let (names, id) = (&self.run.names, self.layout.id);
             let is_live = |stream: StreamId| names.is_live(id, stream);
             let (damage, notes) = self.streams.compare(checkpoint, &path, &is_live);
-            damage.into_iter().for_each(|(path, at, what)| self.run.damage(path, at, what));
-            notes.into_iter().for_each(|(path, at, what)| self.run.note(path, at, what));
+            self.run.all_damage(damage);
+            for (path, at, what) in notes {
+                self.run.note(path, at, what);
+            }
         }
     }
 
@@ -307,7 +309,7 @@ impl Check<'_, '_> {
         }
         let (names, id) = (&self.run.names, self.layout.id);
         let damage = self.streams.finish(&|stream| names.is_live(id, stream));
-        damage.into_iter().for_each(|(path, at, what)| self.run.damage(path, at, what));
+        self.run.all_damage(damage);
         for base in self.layout.indexes.keys() {
             if !self.layout.segments.contains_key(base) {
                 let path = dir.join(format!("{base:016x}.idx"));

@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::format::engine_meta::{ENGINE_META_BYTES, EngineMeta};
 use crate::ids::LogId;
 use crate::limits::FINDINGS_MAX;
-use crate::log::checkpoints;
+use crate::log::{checkpoints, segment};
 
 const KNOWN: [&str; 3] = ["LOCK", "READERS", META_FILE];
 /// Progress is told in steps of this size.
@@ -69,7 +69,7 @@ impl Run<'_> {
                 if entry.is_dir {
                     self.damage(path, 0, "a directory where a file should be");
                 }
-            } else if entry.name.ends_with(".tmp") {
+            } else if segment::is_unfinished(&entry.name) {
                 self.note(path, 0, "left over from an interrupted step");
             } else if !entry.is_dir || parse_log(&entry.name).is_none() {
                 self.note(path, 0, "not a file of ringlog's");
@@ -135,6 +135,12 @@ impl Run<'_> {
 
     fn damage(&mut self, path: PathBuf, at: u64, what: impl Into<String>) {
         self.found(Finding { path, at, what: what.into(), severity: Severity::Damage });
+    }
+
+    fn all_damage(&mut self, claims: Vec<streams::Claim>) {
+        for (path, at, what) in claims {
+            self.damage(path, at, what);
+        }
     }
 
     fn note(&mut self, path: PathBuf, at: u64, what: impl Into<String>) {

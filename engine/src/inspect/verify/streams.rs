@@ -2,7 +2,7 @@
 //! segments were retired or damage hides something.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::format::checkpoint::Checkpoint;
 use crate::ids::{Offset, StreamId};
@@ -25,7 +25,7 @@ struct Stream {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    streams: BTreeMap<u32, Stream>,
+    by_id: BTreeMap<u32, Stream>,
     /// How many times segments were missing so far because nothing in them was live.
     retired: u64,
     /// How many times damage may have hidden something.
@@ -51,7 +51,7 @@ impl Streams {
         place: &(PathBuf, u64),
     ) -> Option<String> {
         let (retired, damaged) = (self.retired, self.damaged);
-        let stream = self.streams.entry(id.0).or_default();
+        let stream = self.by_id.entry(id.0).or_default();
         let expected = stream.end;
         let hidden = stream.damaged != damaged;
         let jumped = first > expected && stream.retired != retired;
@@ -67,7 +67,7 @@ impl Streams {
 
     /// Takes in a trim.
     pub(super) fn trim(&mut self, id: StreamId, log_start: u64) {
-        let stream = self.streams.entry(id.0).or_default();
+        let stream = self.by_id.entry(id.0).or_default();
         stream.log_start = stream.log_start.max(log_start);
         stream.end = stream.end.max(log_start);
     }
@@ -76,20 +76,20 @@ impl Streams {
     pub(super) fn compare(
         &mut self,
         checkpoint: &Checkpoint,
-        path: &PathBuf,
+        path: &Path,
         is_live: &dyn Fn(StreamId) -> bool,
     ) -> (Vec<Claim>, Vec<Claim>) {
         let (mut damage, mut notes) = (Vec::new(), Vec::new());
-        let claim = |into: &mut Vec<Claim>, what| into.push((path.clone(), 80, what));
+        let claim = |into: &mut Vec<Claim>, what| into.push((path.to_path_buf(), 80, what));
         for entry in &checkpoint.streams {
-            let stream = self.streams.entry(entry.stream.0).or_default();
+            let stream = self.by_id.entry(entry.stream.0).or_default();
             let (end, log_start) = (entry.end.0, entry.log_start.0);
             if stream.damaged == self.damaged && end < stream.end {
                 let what = format!("{} ends at {end}, its batches at {}", entry.stream, stream.end);
                 claim(&mut damage, format!("stream {what}"));
             }
             if stream.damaged == self.damaged && end > stream.end {
-                self.ahead.push((entry.stream.0, end, path.clone()));
+                self.ahead.push((entry.stream.0, end, path.to_path_buf()));
             }
             if log_start < stream.log_start {
                 let what = format!("a trim of stream {} to {}", entry.stream, stream.log_start);
@@ -99,7 +99,7 @@ impl Streams {
             stream.end = stream.end.max(end);
         }
         let listed = |id: u32| checkpoint.streams.iter().any(|entry| entry.stream.0 == id);
-        for (id, stream) in &self.streams {
+        for (id, stream) in &self.by_id {
             if stream.seen && is_live(StreamId(*id)) && !listed(*id) {
                 claim(&mut damage, format!("stream {id} has batches and is not in the checkpoint"));
             }
@@ -110,7 +110,7 @@ impl Streams {
     /// At the end of the log, when every trim is known: offsets that went without one.
     pub(super) fn finish(&self, is_live: &dyn Fn(StreamId) -> bool) -> Vec<Claim> {
         let mut damage = Vec::new();
-        for (id, stream) in &self.streams {
+        for (id, stream) in &self.by_id {
             let start = Offset(stream.log_start);
             if let Some((first, path, at)) = &stream.jump
                 && *first > start.0
@@ -121,7 +121,7 @@ impl Streams {
             }
         }
         for (id, end, path) in &self.ahead {
-            let start = self.streams.get(id).map_or(0, |stream| stream.log_start);
+            let start = self.by_id.get(id).map_or(0, |stream| stream.log_start);
             if *end > start && is_live(StreamId(*id)) {
                 let what = format!("stream {id} ends at {end}, and batches below are missing");
                 damage.push((path.clone(), 80, what));
