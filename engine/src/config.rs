@@ -12,7 +12,7 @@ use crate::limits::{
     GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX, META_PAYLOAD_BYTES_MAX, META_RING_BYTES,
     META_SEGMENT_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, RING_BYTES_DEFAULT, RING_BYTES_MAX,
     RING_BYTES_MIN, RING_FRAME_DIVISOR, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
-    SEGMENT_BYTES_MIN,
+    SEGMENT_BYTES_MIN, WINDOW_BYTES_MAX, WINDOW_TIME_MAX,
 };
 
 /// When a topic's appends are acknowledged, and which log they go to.
@@ -198,7 +198,7 @@ impl Options {
     }
 
     /// The loss window of `async` topics: a flush starts when this many bytes are unflushed or the
-    /// oldest is this old (defaults 16 MiB, 200 ms).
+    /// oldest is this old (defaults 16 MiB, 200 ms; at most 64 GiB and a day).
     pub fn async_window(mut self, bytes: u64, age: Duration) -> Self {
         self.log.window_bytes = bytes;
         self.log.window_time = age;
@@ -295,6 +295,10 @@ impl Options {
         }
         if log.window_bytes == 0 || log.window_time.is_zero() {
             return Err(Error::invalid("async_window", "both bounds must be above zero"));
+        }
+        if log.window_bytes > WINDOW_BYTES_MAX || log.window_time > WINDOW_TIME_MAX {
+            let reason = format!("not within {WINDOW_BYTES_MAX} bytes and {WINDOW_TIME_MAX:?}");
+            return Err(Error::invalid("async_window", reason));
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Every maximum of the engine by name, and what must hold between them, checked at compile time.
 
+use std::time::Duration;
+
 /// Groups start on this boundary and are padded to it; a constant of the format.
 pub const GROUP_ALIGN: usize = 4096;
 /// Size of a group header.
@@ -28,8 +30,15 @@ pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// Most partitions of a topic.
 pub const TOPIC_PARTITIONS_MAX: u32 = 100_000;
 
+/// Highest number of a log, so that every log's ops have names of their own in its shard.
+pub const LOGS_MAX: u32 = 999;
 /// Most partitions a log has ever had; bounds what hostile bytes can make us allocate.
 pub const STREAMS_MAX: u32 = 1 << 20;
+
+/// Largest loss window of an async log in bytes; multiples of it are added to positions.
+pub const WINDOW_BYTES_MAX: u64 = 64 << 30;
+/// Longest loss window of an async log in time.
+pub const WINDOW_TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Smallest segment: header, one aligned group, and room for the closing one.
 pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;

@@ -27,6 +27,7 @@ impl Inner {
     /// Waits for the changes of before whose outcome is unknown.
     pub(super) fn begin_change(&self) -> Result<MutexGuard<'_, Vec<Unsettled>>> {
         let mut unsettled = self.changing.lock();
+        self.check_open()?;
         while let Some(first) = unsettled.first_mut() {
             let done = self.wait_durable(&mut [], &mut first.progress, || ());
             done.map_err(|error| match error {
@@ -114,7 +115,7 @@ impl Inner {
             Change::LogCreated { id, flush } => {
                 let id = LogId(*id);
                 let recovered = recovery::recover(&self.maker.disk, id, &self.options.log)?;
-                self.adopt(self.maker.make(id, *flush, &self.options.log, recovered)?);
+                self.adopt(&self.maker.make(id, *flush, &self.options.log, recovered)?);
             }
             Change::TopicCreated(topic) => {
                 let log = self.log(LogId(topic.log))?;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Inner;
 use crate::config::Ack;
@@ -15,14 +15,15 @@ impl Inner {
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        let logs: Vec<Arc<Log>> = self.logs.read().values().cloned().collect();
-        for log in &logs {
-            log.stop_claims();
-            log.want(Ack::Durable, u64::MAX - 1);
-        }
-        let drained = self.runner.end(timeout);
+        let started = Instant::now();
+        self.stop_claims();
+        // A change of topics that is under way may yet make a log; the next one finds the engine
+        // closed.
+        let changing = self.changing.try_lock_for(timeout);
+        let logs = self.stop_claims();
+        let drained = self.runner.end(timeout.saturating_sub(started.elapsed()));
         self.maintenance.end();
-        let outcome = if drained {
+        let outcome = if drained && changing.is_some() {
             finish(&logs)
         } else {
             Err(Error::Timeout { after: timeout, outcome_unknown: true })
@@ -30,9 +31,22 @@ impl Inner {
         for log in &logs {
             log.stop(Stop::Closed);
         }
-        // Ends here unless the shard still has I/O in flight, which then keeps it.
-        self.lock.lock().take();
+        // Ends here unless the shard still has I/O in flight, which then keeps it; or a change
+        // still writes: then it ends with the last handle.
+        if changing.is_some() {
+            self.lock.lock().take();
+        }
         outcome
+    }
+
+    /// Every log there is now takes no more claims and flushes what it has.
+    fn stop_claims(&self) -> Vec<Arc<Log>> {
+        let logs: Vec<Arc<Log>> = self.logs.read().values().cloned().collect();
+        for log in &logs {
+            log.stop_claims();
+            log.want(Ack::Durable, u64::MAX - 1);
+        }
+        logs
     }
 }
 
@@ -59,10 +73,7 @@ impl Drop for Inner {
         if self.runner.is_current() {
             // A waker dropped the last handle on the shard's own thread, which cannot wait for
             // itself: it drains and ends by itself, and the next open recovers.
-            for log in self.logs.read().values() {
-                log.stop_claims();
-                log.want(Ack::Durable, u64::MAX - 1);
-            }
+            self.stop_claims();
             self.runner.end(Duration::ZERO);
             self.maintenance.end();
             return;

@@ -20,11 +20,11 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::Options;
-use crate::driver::disk::{DiskRef, LockGuard};
+use crate::driver::disk::LockGuard;
 use crate::error::{Error, Result};
 use crate::ids::LogId;
 use crate::limits::STREAMS_MAX;
-use crate::log::Log;
+use crate::log::{Log, Stop};
 use crate::topic::catalog::{Catalog, Change, TopicMeta};
 use crate::topic::{Host, Topic, TopicInfo, TopicSpec};
 
@@ -180,9 +180,9 @@ impl Engine {
         self.inner.change(Change::TopicDeleted { uuid: meta.uuid }, &mut changing)
     }
 
-    /// Flushes everything and leaves a clean end, so that the next open scans nothing. Appends and
-    /// waits of other handles get [`Error::Closed`]; closing again does nothing. Blocks, up to
-    /// `timeout`.
+    /// Flushes everything and leaves a clean end, so that the next open scans nothing. Appends,
+    /// reads and waits of other handles get [`Error::Closed`]; closing again does nothing. Blocks,
+    /// up to `timeout`.
     ///
     /// # Errors
     /// [`Error::Timeout`] if the device did not finish in time: what was acknowledged is safe all
@@ -210,8 +210,7 @@ impl Engine {
     ) -> Result<Self> {
         options.validate()?;
         let driver = Box::new(crate::driver::sim::SimDriver::new(disk));
-        let disk: DiskRef = Arc::new(disk.clone());
-        open::open(disk, options, clock, open::Turned::ByCaller(driver))
+        open::open(Arc::new(disk.clone()), options, clock, open::Turned::ByCaller(driver))
     }
 }
 
@@ -249,9 +248,13 @@ impl Inner {
     }
 
     /// Hands a log to the shard and to maintenance.
-    fn adopt(&self, log: Arc<Log>) {
-        self.maintenance.add(Arc::clone(&log));
-        self.runner.add(Arc::clone(&log));
-        self.logs.write().insert(log.id, log);
+    fn adopt(&self, log: &Arc<Log>) {
+        self.maintenance.add(Arc::clone(log));
+        self.runner.add(Arc::clone(log));
+        self.logs.write().insert(log.id, Arc::clone(log));
+        if self.closed.load(Ordering::SeqCst) {
+            // A close that did not wait for the change which made it.
+            log.stop(Stop::Closed);
+        }
     }
 }

@@ -93,8 +93,10 @@ pub(crate) fn open(
                 Backend::Uring => DriverChoice::Uring,
                 Backend::Plain => DriverChoice::Plain,
             };
-            Maintenance::spawn(&maintenance)?;
-            Runner::Thread(spawn(control, choice, lock.clone(), clock)?)
+            let shard = spawn(control, choice, lock.clone(), clock)?;
+            // Without its mate the shard would keep the lock.
+            Maintenance::spawn(&maintenance).inspect_err(|_| shard.control.close())?;
+            Runner::Thread(shard)
         }
         Turned::ByCaller(driver) => {
             let shard = Shard::new(Arc::clone(&control), driver, clock.clone());
@@ -115,7 +117,7 @@ pub(crate) fn open(
         closed: AtomicBool::new(false),
     };
     for log in logs {
-        inner.adopt(log);
+        inner.adopt(&log);
     }
     Ok(Engine { inner: Arc::new(inner) })
 }

@@ -59,7 +59,7 @@ impl Runner {
         let Self::Caller { clock, .. } = self else {
             return park::block_on(timeout, poll).is_some();
         };
-        let end = clock.now() + timeout;
+        let end = clock.now().saturating_add(timeout);
         let mut context = Context::from_waker(Waker::noop());
         while poll(&mut context).is_pending() {
             if clock.now() >= end {
@@ -91,7 +91,7 @@ impl Runner {
         match self {
             Self::Thread(thread) => thread.join(timeout),
             Self::Caller { shard, clock, .. } => {
-                let end = clock.now() + timeout;
+                let end = clock.now().saturating_add(timeout);
                 while !shard.lock().0.is_drained() {
                     if clock.now() >= end {
                         return false;

@@ -23,6 +23,8 @@ const QUIET: Duration = Duration::from_secs(1);
 /// After a failure the next segment is tried for no more often than this, unless an append
 /// needs it.
 const SEGMENT_RETRY: Duration = Duration::from_millis(100);
+/// Armed with this the shard sleeps until a completion, a deadline or a kick.
+const BY_KICK: u64 = u64::MAX - 1;
 /// An async log stops writing when this many windows wait for a flush.
 const WINDOWS_UNPROVEN_MAX: u64 = 4;
 
@@ -262,17 +264,16 @@ impl Flusher {
     /// Sets what wakes the shard: the next commit that matters.
     fn arm(&mut self) -> u64 {
         let writer = self.log.writer.lock();
-        let full = !self.room_for_write();
         let wake_at = match writer.closed.front() {
-            // Only a completion makes room; only a kick delivers a large group.
-            Some(_) if full => u64::MAX - 1,
+            // Only a completion makes room.
+            _ if !self.room_for_write() => BY_KICK,
             Some(ClosedGroup { bytes: GroupBytes::Ring, used_end, .. }) => *used_end,
-            Some(_) => u64::MAX - 1,
-            None if full => u64::MAX - 1,
+            // Its owner kicks when it hands the bytes over.
+            Some(_) => BY_KICK,
             None if self.log.class == Flush::Sync && self.writes_in_flight > 0 => {
                 writer.open_base() + FOLLOWING_GROUP_BYTES
             }
-            None if writer.has_data() => u64::MAX - 1,
+            None if writer.has_data() => BY_KICK,
             None => writer.head() + 1 + first_frame_gap(&writer),
         };
         self.log.arm(wake_at);
@@ -292,7 +293,12 @@ impl Flusher {
 
     fn deadline(&self) -> Option<Duration> {
         let window = self.log.options.window_time;
-        let open = self.open_since.filter(|_| self.log.class == Flush::Async);
+        // A group that cannot be closed yet is no reason to wake: a completion, or the commit that
+        // the group before it waits for, is.
+        let closable = self.log.class == Flush::Async
+            && self.room_for_write()
+            && self.log.writer.lock().closed.is_empty();
+        let open = self.open_since.filter(|_| closable);
         let oldest = self.groups.front().filter(|group| group.stage == Stage::Written);
         [open.map(|at| at + window), oldest.map(|group| group.written_at + window), self.quiet_at]
             .into_iter()
@@ -360,25 +366,31 @@ impl Flusher {
 
     /// Gives back the places of the groups that are in their segments, in order.
     fn release(&mut self) {
-        let mut upto = None;
-        let mut count = 0;
-        while let Some(group) = self.groups.get(self.released) {
-            if group.stage == Stage::Submitted {
-                break;
+        let first = self.released;
+        let written = self.groups.iter().skip(first);
+        let count = written.take_while(|group| group.stage != Stage::Submitted).count();
+        self.released += count;
+        let Some(upto) = self.groups.range(first..self.released).next_back().map(|g| g.next) else {
+            return;
+        };
+        let ring = &self.log.ring;
+        let moved = {
+            // No claim may come in between. A place is given away only when the committed end has
+            // passed it, or the seal of its next owner would be taken for the one it still waits
+            // for; and what the committed end passes is in ring or segment for a reader to find.
+            let mut writer = self.log.writer.lock();
+            let moved = ring.advance();
+            self.log.set_released(upto);
+            for group in self.groups.range(first..self.released).filter(|group| group.large) {
+                ring.seal(first_frame(group.base), group.next);
             }
-            if group.large {
-                self.log.ring.seal(first_frame(group.base), group.used_end);
-            }
-            upto = Some(group.next);
-            self.released += 1;
-            count += 1;
-        }
-        let Some(upto) = upto else { return };
-        self.log.writer.lock().outstanding -= count;
-        self.log.release(upto);
-        if let Some(committed) = self.log.ring.advance() {
+            writer.outstanding -= count;
+            ring.advance().or(moved)
+        };
+        if let Some(committed) = moved {
             self.log.committed_moved(committed);
         }
+        self.log.fire_released(upto);
     }
 
     /// Moves the durable end over the durable prefix and lets the next group go before anyone is
@@ -414,7 +426,10 @@ impl Flusher {
             self.quiet_at = None;
             if self.groups.is_empty() {
                 self.log.writer.lock().close_empty(&self.log.ring, self.log.released());
-                let _ = self.log.ring.advance();
+                if let Some(committed) = self.log.ring.advance() {
+                    // It may have been an appender's claim that was waited for.
+                    self.log.committed_moved(committed);
+                }
                 let end = self.log.writer.lock().open_base();
                 self.log.want(Ack::Durable, end);
             }

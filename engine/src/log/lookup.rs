@@ -41,12 +41,18 @@ impl Log {
             let segments = self.segments.read();
             segments.values().filter(|segment| segment.is_sealed()).cloned().collect()
         };
+        // A damaged segment hides only what is in it.
+        let mut unreadable = None;
         for segment in sealed.iter().rev() {
-            if has(&self.extents_of(segment)?, stream, offset) {
-                return self.find_in(segment, stream, offset);
+            match self.extents_of(segment) {
+                Ok(extents) if has(&extents, stream, offset) => {
+                    return self.find_in(segment, stream, offset);
+                }
+                Ok(_) => {}
+                Err(error) => unreadable = Some(error),
             }
         }
-        Ok(None)
+        unreadable.map_or(Ok(None), Err)
     }
 
     /// As [`find`](Self::find), in one sealed segment.

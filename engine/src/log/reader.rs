@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::lookup::Found;
 use super::segment::Segment;
+use super::waiters::Ticket;
 use super::walk::{Step, step};
 use super::writer::StreamState;
 use super::{Log, Stop};
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::format::frame::{FrameHeader, FrameKind};
 use crate::format::index::SegmentIndex;
 use crate::format::record_batch::{self, BatchHeader};
-use crate::ids::{Offset, StreamId};
+use crate::ids::{LeaderEpoch, Offset, StreamId};
 use crate::limits::{FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_HEADER_BYTES, READ_WINDOW_BYTES};
 
 /// Names cursors among a stream's followers; never reused in one process.
@@ -36,8 +37,13 @@ pub(crate) struct Cursor {
     known_end: u64,
     /// Where to go on in the log; `None`: to be found by the index.
     at: Option<u64>,
+    /// Of the last frame walked over; it never decreases along a log.
+    epoch: LeaderEpoch,
     window: Bytes,
     window_start: u64,
+    /// The visible end at the last look for a batch, and the registration that waits for more.
+    looked: u64,
+    ticket: Option<Ticket>,
     /// Keeps the segment it reads from being recycled.
     open: Option<(Arc<Segment>, FileRef)>,
     index: Option<Arc<SegmentIndex>>,
@@ -53,6 +59,12 @@ pub(crate) struct Bounds {
 }
 
 impl StreamState {
+    /// Takes a follower's registration out.
+    fn unfollow(&mut self, id: u64) -> Option<Waker> {
+        let at = self.followers.iter().position(|(found, _)| *found == id)?;
+        Some(self.followers.swap_remove(at).1)
+    }
+
     /// The durable offset is a lower bound while appends are in flight: the start of the newest
     /// run that a flush may not have covered whole.
     fn bounds(&self, durable: u64) -> Bounds {
@@ -80,8 +92,11 @@ impl Cursor {
             next,
             known_end: 0,
             at: None,
+            epoch: LeaderEpoch(0),
             window: Bytes::new(),
             window_start: 0,
+            looked: 0,
+            ticket: None,
             open: None,
             index: None,
             verify: true,
@@ -101,19 +116,26 @@ impl Cursor {
     pub(crate) fn seek(&mut self, offset: u64) {
         self.next = offset;
         self.at = None;
+        self.epoch = LeaderEpoch(0);
     }
 
     /// The next visible batch that ends at or beyond the cursor's offset; `None`: nothing more yet.
     pub(crate) fn next_batch(&mut self) -> Result<Option<Bytes>> {
         let mut relocated = false;
         loop {
+            // Ring and segments may be another writer's by now.
+            if matches!(self.log.stop_reason(), Some(Stop::Closed)) {
+                return Err(self.log.stop_error(false));
+            }
             let visible = self.log.visible();
+            self.looked = visible;
             let Some(at) = self.locate()? else { return Ok(None) };
             if at >= visible {
                 return Ok(None);
             }
             match step(self.log.seed, self.window_start, self.window_from(at), at) {
                 Ok(Step::Frame(header)) => {
+                    self.epoch = header.epoch;
                     let end = at + header.frame_len() as u64;
                     if end > visible {
                         return Ok(None);
@@ -123,6 +145,14 @@ impl Cursor {
                         return Ok(Some(batch));
                     }
                     self.at = Some(end);
+                }
+                // What recovery cut may stand whole where a segment was left early: stale.
+                Ok(Step::Group(group)) if group.epoch < self.epoch => {
+                    if relocated {
+                        return Err(self.damaged(at, "a group of an earlier epoch"));
+                    }
+                    relocated = true;
+                    self.relocate();
                 }
                 Ok(Step::Group(_)) => self.at = Some(at + GROUP_HEADER_BYTES as u64),
                 Ok(Step::Padding(next)) => self.at = Some(next),
@@ -145,6 +175,7 @@ impl Cursor {
 
     fn relocate(&mut self) {
         self.at = None;
+        self.epoch = LeaderEpoch(0);
         self.known_end = 0;
         self.window = Bytes::new();
         self.open = None;
@@ -309,10 +340,10 @@ impl Cursor {
         }
     }
 
-    /// Registers `waker` to be woken when there may be more to read. False: look again at once.
-    pub(crate) fn follow(&self, waker: &Waker) -> Result<bool> {
+    /// Registers `waker` to be woken when there may be more to read than the last look found.
+    /// False: look again at once.
+    pub(crate) fn follow(&mut self, waker: &Waker) -> Result<bool> {
         let level = self.log.class.ack();
-        let visible = self.log.reached(level);
         {
             let mut writer = self.log.writer.lock();
             if writer.stopped && !matches!(self.log.stop_reason(), Some(Stop::Damaged(_))) {
@@ -321,27 +352,39 @@ impl Cursor {
             }
             let state = writer.stream(self.stream).ok_or_else(|| self.deleted())?;
             if state.end == self.next {
-                state.followers.retain(|(id, _)| *id != self.id);
+                let before = state.unfollow(self.id);
                 state.followers.push((self.id, waker.clone()));
+                drop(writer);
+                drop(before);
                 return Ok(true);
             }
         }
-        // Claimed, but not visible yet.
+        // Claimed, but not visible when it was looked for: what has become visible since then may
+        // be it.
         let waiters = self.log.waiters(level);
-        let ticket = waiters.register(visible + 1, waker, None);
-        if self.log.reached(level) > visible {
-            waiters.forget(ticket);
+        self.ticket = Some(waiters.register(self.looked + 1, waker, self.ticket));
+        if self.log.reached(level) > self.looked {
+            self.forget_ticket();
             return Ok(false);
         }
         Ok(true)
+    }
+
+    fn forget_ticket(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.log.waiters(self.log.class.ack()).forget(ticket);
+        }
     }
 }
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        if let Some(state) = self.log.writer.lock().stream(self.stream) {
-            state.followers.retain(|(id, _)| *id != self.id);
-        }
+        self.forget_ticket();
+        // Dropped when the lock is free again: a waker may own what appends or reads.
+        let _before = {
+            let mut writer = self.log.writer.lock();
+            writer.stream(self.stream).and_then(|state| state.unfollow(self.id))
+        };
     }
 }
 

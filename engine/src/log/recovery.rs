@@ -27,7 +27,7 @@ use crate::format::frame::FrameKind;
 use crate::format::group::GroupHeader;
 use crate::format::ring_control::{self, Identity};
 use crate::ids::{LeaderEpoch, LogId, Offset, Position, StreamId};
-use crate::limits::{GROUP_ALIGN, GROUP_HEADER_BYTES, SEGMENT_BYTES_FIRST};
+use crate::limits::{GROUP_ALIGN, GROUP_HEADER_BYTES, SEGMENT_BYTES_FIRST, SEGMENT_HEADER_BYTES};
 use crate::metrics::Recovery;
 
 /// A range of a log that recovery proved damaged.
@@ -88,7 +88,7 @@ pub(crate) fn create(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result<
     disk.sync_dir("").map_err(io_error(&**disk, "flush", ""))
 }
 
-pub(crate) fn in_flight_limit(options: &LogOptions) -> u64 {
+fn in_flight_limit(options: &LogOptions) -> u64 {
     options.ring_bytes as u64
         + options.max_payload_bytes as u64
         + 2 * GROUP_ALIGN as u64
@@ -198,8 +198,12 @@ impl<'a> Run<'a> {
             }
             self.segments.insert(live.base.0, Arc::new(segment));
         }
-        for base in found.into_keys() {
-            self.take_unlisted(base)?;
+        if !found.is_empty() {
+            // A name that its maker did not live to sync must last before a checkpoint has it.
+            self.disk.sync_dir(&self.dir).map_err(io_error(&**self.disk, "flush", &self.dir))?;
+        }
+        for (base, len) in found {
+            self.take_unlisted(base, len)?;
         }
         Ok(())
     }
@@ -215,11 +219,22 @@ impl<'a> Run<'a> {
 
     /// A segment that the checkpoint does not list: made after it, retired before it, or a
     /// stranger.
-    fn take_unlisted(&mut self, base: u64) -> Result<()> {
+    fn take_unlisted(&mut self, base: u64, len: u64) -> Result<()> {
         let path = format!("{}/{}", self.dir, segment::file_name(base));
         let end = self.segments.values().next_back().map_or(0, |last| last.end());
         match segment::read_header(&**self.disk, &path, Some(self.checkpoint.log)) {
+            Ok(header) if header.base.0 == base && base > end => {
+                let missing = Segment::new(self.id, end, header.len_bytes);
+                let path = full_path(&**self.disk, missing.path());
+                let reason = format!("segment file is missing, and {base:016x} is there");
+                Err(Error::corrupt(path, 0, reason))
+            }
             Ok(header) if header.base.0 == base && base == end => {
+                if header.len_bytes != len {
+                    let reason = format!("segment is {len} bytes long, not {}", header.len_bytes);
+                    let path = full_path(&**self.disk, &path);
+                    return Err(Error::corrupt(path, len.min(header.len_bytes), reason));
+                }
                 let segment = Segment::new(self.id, base, header.len_bytes);
                 self.segments.insert(base, Arc::new(segment));
                 Ok(())
@@ -250,6 +265,10 @@ impl<'a> Run<'a> {
     /// Reads groups from the start of the checkpoint's segment (for the index) to the end.
     fn scan(&mut self) -> Result<()> {
         let start = self.checkpoint.position.0;
+        if start < SEGMENT_HEADER_BYTES as u64 || !start.is_multiple_of(GROUP_ALIGN as u64) {
+            let path = full_path(&**self.disk, &self.dir);
+            return Err(Error::corrupt(path, 0, "the checkpoint's position is no group's"));
+        }
         let Some(mut segment) = self.segment_of(start).or_else(|| self.segment_of(start - 1))
         else {
             let path = full_path(&**self.disk, &self.dir);
@@ -355,7 +374,6 @@ impl<'a> Run<'a> {
             segments: &self.segments,
             epoch: self.epoch,
             durable: self.checkpoint.position.0,
-            limit: in_flight_limit(self.options),
         };
         let found = probe.from(at)?;
         self.report.cut_bytes += found.cut_bytes;
@@ -498,7 +516,10 @@ impl<'a> Run<'a> {
             }
             self.end = segment.first();
         }
-        self.epoch = LeaderEpoch(self.epoch.0 + 1);
+        let epoch = self.epoch.0.checked_add(1).ok_or_else(|| {
+            Error::corrupt(full_path(&**self.disk, segment.path()), 0, "no epoch is left")
+        })?;
+        self.epoch = LeaderEpoch(epoch);
         let header = GroupHeader {
             position: Position(self.end),
             used_len: GROUP_HEADER_BYTES as u32,

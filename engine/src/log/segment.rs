@@ -37,6 +37,8 @@ pub(crate) struct Segment {
     /// The whole index, while somebody uses it.
     index: Mutex<Weak<SegmentIndex>>,
     sealed: AtomicBool,
+    /// Its file will be another segment's; changed under the lock of `file`.
+    retired: AtomicBool,
 }
 
 /// The offsets of one stream that a sealed segment has.
@@ -77,6 +79,7 @@ impl Segment {
             extents: OnceLock::new(),
             index: Mutex::default(),
             sealed: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
         }
     }
 
@@ -111,6 +114,9 @@ impl Segment {
     /// The file, opened for reading unless someone has it open already.
     pub(crate) fn open(&self, disk: &dyn Disk) -> Result<FileRef> {
         let mut slot = self.file.lock();
+        if self.retired.load(Ordering::Relaxed) {
+            return Err(Error::corrupt(full_path(disk, &self.path), 0, "segment was retired"));
+        }
         if let Some(file) = slot.upgrade() {
             return Ok(file);
         }
@@ -134,8 +140,12 @@ impl Segment {
     }
 
     /// Whether nobody has the file open.
-    pub(crate) fn unused(&self) -> bool {
-        self.file.lock().strong_count() == 0
+    /// If so, nobody opens it from now on: what the file holds next is another segment's.
+    pub(crate) fn close_for_readers(&self) -> bool {
+        let slot = self.file.lock();
+        let unused = slot.strong_count() == 0;
+        self.retired.store(unused, Ordering::Relaxed);
+        unused
     }
 
     pub(crate) fn is_sealed(&self) -> bool {
@@ -201,12 +211,18 @@ pub(crate) fn parse_name(name: &str) -> Option<u64> {
 
 /// Whether a file name is a retired segment's.
 pub(crate) fn is_spare(name: &str) -> bool {
-    name.starts_with(SPARE_PREFIX)
+    let base = name.strip_prefix(SPARE_PREFIX);
+    base.is_some_and(|base| parse_name(&format!("{base}.log")).is_some())
 }
 
-/// Whether a file name is one that only an interrupted step leaves behind.
+/// Whether a file name is one that only an interrupted step of ours leaves behind.
 pub(crate) fn is_unfinished(name: &str) -> bool {
-    name.strip_suffix(".tmp").is_some()
+    let Some(stem) = name.strip_suffix(".tmp") else { return false };
+    name == UNFINISHED
+        || super::checkpoints::parse_name(stem).is_some()
+        || stem
+            .strip_suffix(".idx")
+            .is_some_and(|base| parse_name(&format!("{base}.log")).is_some())
 }
 
 impl Recipe<'_> {

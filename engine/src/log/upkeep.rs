@@ -33,13 +33,21 @@ pub(crate) struct Upkeep {
 impl Log {
     /// Does what is due; called by the maintenance thread after each signal.
     pub(crate) fn maintain(&self) {
-        let mut upkeep = self.upkeep.lock();
         // A damaged log is evidence: a checkpoint beyond the damage would hide it from the next
         // open, and nothing in it is known to be dead.
-        if matches!(self.stop_reason(), Some(Stop::Closed | Stop::Damaged(_))) {
+        let is_over = || matches!(self.stop_reason(), Some(Stop::Closed | Stop::Damaged(_)));
+        let news = {
+            let mut upkeep = self.upkeep.lock();
+            !is_over() && self.prepare_next(&mut upkeep)
+        };
+        if news {
+            // Without the lock: a waker may drop the last handle, and closing takes it.
+            self.wake_for_room();
+        }
+        let mut upkeep = self.upkeep.lock();
+        if is_over() {
             return;
         }
-        self.prepare_next(&mut upkeep);
         let mut done = self.seal_rolled(&mut upkeep);
         if done.is_ok() && upkeep.look_for_dead {
             done = self.retire_dead(&mut upkeep);
@@ -57,12 +65,15 @@ impl Log {
         self.call_maintenance();
     }
 
-    fn prepare_next(&self, upkeep: &mut Upkeep) {
+    /// Makes the next segment if it is time for it; whether there is news for those who wait.
+    fn prepare_next(&self, upkeep: &mut Upkeep) -> bool {
         let (base, previous, wanted) = {
             let writer = self.writer.lock();
-            let needed = writer.wants_next() || (self.is_starving() && writer.next.is_none());
+            // Asked for under the lock, by what did not fit: `starving` only hurries it.
+            let asked = writer.next.is_none() && writer.wanted_segment_bytes > 0;
+            let needed = writer.wants_next() || asked;
             if !needed || writer.stopped {
-                return;
+                return false;
             }
             let segment = &writer.segment.segment;
             (segment.end(), segment.len(), writer.wanted_segment_bytes)
@@ -73,6 +84,7 @@ impl Log {
             Some(segment) => segment.open_for_write(&*self.disk),
             None => self.make_next(upkeep, base, self.next_len(previous, wanted)),
         };
+        self.set_starving(false);
         let mut writer = self.writer.lock();
         match made {
             Ok(next) => {
@@ -83,9 +95,7 @@ impl Log {
             }
             Err(error) => writer.segment_error = Some(error),
         }
-        drop(writer);
-        self.set_starving(false);
-        self.wake_for_room();
+        true
     }
 
     fn make_next(&self, upkeep: &mut Upkeep, base: u64, len: u64) -> Result<OpenSegment> {
@@ -219,7 +229,7 @@ impl Log {
         let path = segment.path();
         let fail = |action| io_error(&*self.disk, action, path);
         // A hard link or an open reader would see the file change.
-        let sole = segment.unused() && {
+        let sole = segment.close_for_readers() && {
             let file = self.disk.open(path, OpenMode::Read).map_err(fail("open"))?;
             file.link_count().map_err(fail("look at"))? == 1
         };

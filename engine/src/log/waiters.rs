@@ -42,24 +42,29 @@ impl Waiters {
         waker: &Waker,
         previous: Option<Ticket>,
     ) -> Ticket {
+        let waker = waker.clone();
+        // Dropped after the lock: a waker may own a future whose drop comes here again.
+        let _replaced;
         let mut inner = self.inner.lock();
         if let Some(Ticket(position, id)) = previous
             && let Some(there) = inner.sorted.get_mut(&(position, id))
         {
-            there.clone_from(waker);
+            _replaced = std::mem::replace(there, waker);
             return Ticket(position, id);
         }
         inner.next_id += 1;
         let id = inner.next_id;
-        inner.sorted.insert((position, id), waker.clone());
+        inner.sorted.insert((position, id), waker);
         self.lowest.fetch_min(position, Ordering::SeqCst);
         Ticket(position, id)
     }
 
     /// Takes a registration back.
     pub(crate) fn forget(&self, Ticket(position, id): Ticket) {
+        // Dropped after the lock, as above.
+        let _removed;
         let mut inner = self.inner.lock();
-        inner.sorted.remove(&(position, id));
+        _removed = inner.sorted.remove(&(position, id));
         self.note_lowest(&inner);
     }
 

@@ -318,12 +318,16 @@ impl Writer {
         GroupHeader { position, used_len, epoch: self.epoch, durable_upto, last }
     }
 
-    /// Tells readers in time which places are about to be overwritten.
+    /// Tells readers in time which places are about to be overwritten: those of the frame, and of
+    /// the padding that closing the group after it takes.
     fn make_room(&self, ring: &Ring, released: u64, end: u64) {
+        let end = end.next_multiple_of(GROUP_ALIGN as u64);
         if end > ring.lo() + ring.len() {
             // One group ahead, so that this is rare, but never above what segments already hold.
             let ahead = (end + self.group_bytes).saturating_sub(ring.len());
             ring.raise_lo(ahead.min(released));
+        } else {
+            Ring::lo_is_told();
         }
     }
 
@@ -360,9 +364,8 @@ impl Writer {
         let next = used_end.next_multiple_of(GROUP_ALIGN as u64);
         // The ring does not hold this group: whoever reads it reads the segment.
         ring.raise_lo(next);
-        if next > used_end {
-            ring.seal(used_end, next);
-        }
+        // Frame and padding are sealed as one, once they are written: the frame may be as long as
+        // the ring, and its padding's slot then the frame's own.
         self.queue(used_end, next, GroupBytes::Awaited);
     }
 

@@ -131,9 +131,10 @@ impl Shard {
     }
 
     fn fail(&self, error: &std::io::Error) {
-        for flusher in &self.flushers {
-            let cause = format!("{}: {error}", self.driver.name());
-            flusher.log().stop(Stop::Latched(cause.into()));
+        let cause: Arc<str> = format!("{}: {error}", self.driver.name()).into();
+        let waiting = self.control.inbox.lock().clone();
+        for log in self.flushers.iter().map(Flusher::log).chain(&waiting) {
+            log.stop(Stop::Latched(Arc::clone(&cause)));
         }
     }
 

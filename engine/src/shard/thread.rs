@@ -1,8 +1,8 @@
 //! A shard's own thread: makes the driver (which belongs to the thread that uses it), then turns
 //! the shard until it is closed and drained.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ pub(crate) fn spawn(
     lock: LockGuard,
     clock: Clock,
 ) -> Result<ShardThread> {
-    let (send, receive) = mpsc::sync_channel(1);
+    let (send, receive) = crossbeam::channel::bounded(1);
     let ended = Arc::new(Ended::default());
     let announce = Announce(Arc::clone(&ended));
     let shared = Arc::clone(&control);
@@ -77,7 +77,16 @@ pub(crate) fn spawn(
     Ok(ShardThread { control, driver, reason, thread, handle: Mutex::new(Some(handle)), ended })
 }
 
+/// However this ends, nobody waits for a shard that is gone: the panic of a caller's waker, which
+/// runs here, latches the logs as a failed driver does.
 fn turn_until_closed(mut shard: Shard) {
+    let turned = catch_unwind(AssertUnwindSafe(|| keep_turning(&mut shard)));
+    if turned.is_err() {
+        shard.fail(&std::io::Error::other("a panic, perhaps of a waker"));
+    }
+}
+
+fn keep_turning(shard: &mut Shard) {
     let mut next = Next::Again;
     loop {
         match shard.turn(next) {
@@ -98,11 +107,17 @@ impl ShardThread {
 
     /// Waits until it has drained and ended; false if the deadline passes first.
     pub(crate) fn join(&self, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
+        // Beyond what a clock can say is for ever.
+        let deadline = Instant::now().checked_add(timeout);
         let mut done = self.ended.done.lock();
         while !*done {
-            if self.ended.condvar.wait_until(&mut done, deadline).timed_out() {
-                return *done;
+            match deadline {
+                None => self.ended.condvar.wait(&mut done),
+                Some(deadline) => {
+                    if self.ended.condvar.wait_until(&mut done, deadline).timed_out() {
+                        return *done;
+                    }
+                }
             }
         }
         drop(done);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::config::Flush;
+use crate::limits::{LOGS_MAX, STREAMS_MAX, TOPIC_PARTITIONS_MAX};
 
 /// A topic as the catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +59,27 @@ impl Catalog {
         for change in changes {
             catalog.apply(serde_json::from_slice(change)?);
         }
+        if let Some(reason) = catalog.out_of_range() {
+            return Err(serde::de::Error::custom(reason));
+        }
         Ok(catalog)
+    }
+
+    /// What of the bytes that made this cannot be ours: numbers are used to allocate by.
+    fn out_of_range(&self) -> Option<String> {
+        let bad_log = |(id, log): (&u32, &LogMeta)| {
+            let bad = !(1..=LOGS_MAX).contains(id) || log.next_stream > STREAMS_MAX;
+            bad.then(|| format!("log {id}"))
+        };
+        let bad_topic = |topic: &Arc<TopicMeta>| {
+            let end = topic.first_stream.checked_add(topic.partitions);
+            let fits = end.is_some_and(|end| end <= STREAMS_MAX)
+                && (1..=TOPIC_PARTITIONS_MAX).contains(&topic.partitions);
+            (!fits).then(|| format!("topic \"{}\"", topic.name))
+        };
+        let bad = self.logs.iter().find_map(bad_log);
+        bad.or_else(|| self.topics.values().find_map(bad_topic))
+            .map(|what| format!("{what} is out of range"))
     }
 
     /// For a checkpoint.
@@ -114,6 +135,28 @@ pub(crate) fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        let topic = |log, first_stream, partitions| {
+            let (name, uuid) = ("t".into(), Uuid::from_u128(7));
+            let flush = Flush::Sync;
+            let topic = TopicMeta { name, uuid, flush, partitions, log, first_stream };
+            to_json(&Change::TopicCreated(topic))
+        };
+        let log = |id| to_json(&Change::LogCreated { id, flush: Flush::Sync });
+        assert!(Catalog::load(b"", &[log(1), topic(1, 0, 1)]).is_ok());
+        for hostile in [
+            vec![log(0)],
+            vec![log(u32::MAX)],
+            vec![log(1), topic(1, 0, 0)],
+            vec![log(1), topic(1, u32::MAX, 1)],
+            vec![log(1), topic(1, 1, u32::MAX)],
+            vec![log(1), topic(1, STREAMS_MAX, 1)],
+        ] {
+            assert!(Catalog::load(b"", &hostile).is_err());
+        }
+    }
 
     #[test]
     fn changes_applied_twice_change_nothing() {

@@ -258,6 +258,10 @@ impl Scenario {
 
     /// The end of a life.
     fn end(&mut self) -> Check {
+        for log in self.engine().metrics().logs {
+            self.tally.recycled += log.segments_recycled;
+            self.tally.removed += log.segments_removed;
+        }
         if self.disk.is_killed() || self.dice.chance(60) {
             self.crash();
             return Ok(());
