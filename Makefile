@@ -19,7 +19,7 @@ test-long: setup ## What takes longer than a change should wait for
 	@python3 tests/scripts/test.py --long
 
 bench: setup ## The device's own figures, and ours beside them
-	@cargo run --release --locked --package ringlog-benches
+	@cargo run --release --locked --package ringlog-benches -- all
 
 fmt: setup ## Format the sources
 	@cargo fmt --all

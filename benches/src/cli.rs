@@ -74,6 +74,10 @@ pub struct Options {
     /// Seconds of each repeat of a device cell [default: 0.5, quick 0.2]
     #[arg(long, global = true, value_name = "SECONDS")]
     pub cell_secs: Option<f64>,
+    /// Repeat what other programs disturbed by using more than a fifth of a processor, for SECONDS
+    /// at most for each workload in each mode
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub quiet: Option<f64>,
     /// Seed of values and content [default: a fresh one, printed]
     #[arg(long, global = true)]
     pub seed: Option<u64>,

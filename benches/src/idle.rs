@@ -114,7 +114,7 @@ pub fn once(dir: &Path, secs: f64) -> Result<()> {
         let idle = Idle {
             watched_secs: start.elapsed().as_secs_f64(),
             context_switches,
-            cpu_ms: (usage::cpu_time() - cpu).as_secs_f64() * 1e3,
+            cpu_ms: usage::cpu_time().saturating_sub(cpu).as_secs_f64() * 1e3,
             rss_before_bytes,
             rss_open_bytes,
             rss_idle_bytes: usage::resident_bytes()?,

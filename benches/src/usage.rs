@@ -80,3 +80,39 @@ pub fn context_switches() -> Result<u64> {
     }
     Ok(total)
 }
+
+/// Processor seconds in user mode so far: of the whole machine, and of this process. Kernel
+/// threads have none, so the difference is what other programs took.
+pub fn user_secs() -> (f64, f64) {
+    let per_sec = rustix::param::clock_ticks_per_second() as f64;
+    let field = |line: &str, at: usize| {
+        line.split_ascii_whitespace().nth(at).and_then(|word| word.parse::<f64>().ok())
+    };
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let machine = stat.lines().next().and_then(|line| Some(field(line, 1)? + field(line, 2)?));
+    let own = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name, in brackets, may hold anything; the state follows it.
+    let own = own.rsplit_once(')').and_then(|(_, rest)| field(rest, 11));
+    (machine.unwrap_or(0.0) / per_sec, own.unwrap_or(0.0) / per_sec)
+}
+
+/// What other programs use, watched from its making on.
+#[derive(Debug)]
+pub struct Others {
+    start: std::time::Instant,
+    before: (f64, f64),
+}
+
+impl Others {
+    /// Watches from now on.
+    pub fn watch() -> Self {
+        Self { start: std::time::Instant::now(), before: user_secs() }
+    }
+
+    /// Processors that other programs have used since, on average.
+    pub fn cpus(&self) -> f64 {
+        let now = user_secs();
+        let used = (now.0 - self.before.0) - (now.1 - self.before.1);
+        used.max(0.0) / self.start.elapsed().as_secs_f64()
+    }
+}

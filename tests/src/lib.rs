@@ -8,6 +8,7 @@
 pub mod dice;
 pub mod oracle;
 pub mod scenario;
+pub mod world;
 
 /// Compiles and runs the Rust of the README.
 #[doc = include_str!("../../README.md")]

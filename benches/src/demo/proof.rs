@@ -131,7 +131,7 @@ mod tests {
 
     fn source() -> Events {
         let lines: Vec<String> = (0..100).map(|number| format!("event {number}")).collect();
-        lines.iter().map(|line| line.as_bytes()).collect()
+        lines.iter().map(String::as_bytes).collect()
     }
 
     fn recovered(source: &Events, count: usize) -> Recovered {

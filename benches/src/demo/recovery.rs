@@ -13,7 +13,7 @@ use crate::demo::proof::{self, Recovered, Spoil, Told};
 use crate::demo::writer::{self, Cli, TOPIC};
 use crate::demo::{ok, row};
 use crate::error::{Context, Error, Result};
-use crate::report::{number, print};
+use crate::report::print;
 use crate::stats::{Latencies, Run};
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,13 +43,9 @@ pub fn reopen(data: &Path, events: &Events, told: Told, spoil: Option<Spoil>) ->
     row("of these", count.saturating_sub(told.acknowledged), "were not acknowledged yet")?;
     row("cut", told.taken.saturating_sub(count), "events: taken, but never acknowledged")?;
     if let Some(recovery) = recovery {
-        let (replayed, cut) = (recovery.replayed_bytes as f64, recovery.cut_bytes as f64);
-        let scanned = number(recovery.scanned_bytes as f64);
-        let (replayed, cut) = (number(replayed), number(cut));
-        print(&format!(
-            "   recovery read {scanned} bytes, replayed {replayed} from the ring, cut {cut} of a torn \
-             tail"
-        ))?;
+        row("bytes read", recovery.scanned_bytes as usize, "of the log's tail")?;
+        row("replayed", recovery.replayed_bytes as usize, "bytes that only the ring had")?;
+        row("torn", recovery.cut_bytes as usize, "bytes cut off the end")?;
     }
     let checks = proof::check(events, told, &recovered);
     for check in &checks {
@@ -61,12 +57,27 @@ pub fn reopen(data: &Path, events: &Events, told: Told, spoil: Option<Spoil>) ->
     }
 }
 
-/// Opens and closes the directory; how it went and how long opening took.
-pub fn open(data: &Path) -> Result<(Option<Recovery>, Duration)> {
+/// Opens the directory, which must have been closed cleanly, and closes it; how long opening took.
+pub fn reopen_clean(data: &Path) -> Result<Duration> {
     let (engine, opened_in) = open_engine(data)?;
     let recovery = recovery_of_topic(&engine);
     engine.close(CLOSE_TIMEOUT).context("closing")?;
-    Ok((recovery, opened_in))
+    if recovery.is_some_and(|recovery| recovery.clean) {
+        Ok(opened_in)
+    } else {
+        Err(Error::new("the writer that came to the end did not close the log cleanly"))
+    }
+}
+
+/// Lets `ringlog verify` read the whole directory; what it says.
+pub fn verify(cli: &Cli) -> Result<String> {
+    let output = cli.command(&["verify"]).output().context(cli.starting())?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.status.success() {
+        return Ok(said);
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    Err(Error::new(format!("`ringlog verify`: {said} {complaint}")))
 }
 
 fn open_engine(data: &Path) -> Result<(Engine, Duration)> {

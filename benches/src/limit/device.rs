@@ -1,12 +1,14 @@
 //! The raw device under a filesystem: two pre-written files, and closed loops of writes onto them.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{IoSlice, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use memmap2::MmapMut;
 use rustix::fs::OFlags;
+use rustix::io::{ReadWriteFlags, pwritev2};
 
 use crate::error::{Context, Result};
 use crate::limit::cell::{Cell, How};
@@ -93,6 +95,31 @@ impl Device {
         lane.drain()?;
         file.sync_data().context("flushing the device")?;
         let bytes = ops * cell.block_bytes as u64;
+        Ok(Run { ops, bytes, elapsed: last - start, latencies })
+    }
+
+    /// Durable writes one at a time by `pwritev2`, for where there is no `io_uring`.
+    pub fn run_plain(&self, block_bytes: usize, time: Duration) -> Result<Run> {
+        // Direct writes want aligned memory, which a mapping is.
+        let mut buffer = MmapMut::map_anon(block_bytes).context("mapping a buffer")?;
+        for (byte, value) in buffer.iter_mut().zip(self.content.iter().cycle()) {
+            *byte = *value;
+        }
+        let mut latencies = Latencies::new();
+        let (mut ops, mut bytes) = (0, 0);
+        let start = Instant::now();
+        let mut last = start;
+        while last - start < time {
+            let offset = bytes % (self.file_bytes / block_bytes as u64 * block_bytes as u64);
+            let block = [IoSlice::new(&buffer)];
+            let written = pwritev2(&self.direct, &block, offset, ReadWriteFlags::DSYNC)
+                .context("writing to the device's file")?;
+            let now = Instant::now();
+            latencies.record(now - last);
+            ops += 1;
+            bytes += written as u64;
+            last = now;
+        }
         Ok(Run { ops, bytes, elapsed: last - start, latencies })
     }
 }

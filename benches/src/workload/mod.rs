@@ -34,6 +34,11 @@ const SEGMENT_BYTES_GUESS: u64 = 128 << 20;
 /// Records of a batch when priming.
 const PRIME_BATCH: usize = 256;
 
+/// A repeat during which other programs used more processors than this was disturbed.
+const DISTURBED_CPUS: f64 = 0.2;
+/// How long the machine is looked at before it is called quiet.
+const QUIET_LOOK: Duration = Duration::from_millis(300);
+
 /// Runs the workloads of `specs` that `args` asks for.
 pub fn run(bench: &mut Bench, specs: &[Spec], args: &WorkloadArgs) -> Result<()> {
     let known = |name: &String| DURABLE.iter().chain(WRITTEN).any(|spec| spec.name == name);
@@ -106,6 +111,22 @@ struct Repeats {
     cells: Vec<Vec<Run>>,
     cpu_secs_per_million: Vec<f64>,
     rss_peak_bytes: u64,
+    /// Processors that other programs used meanwhile.
+    others_cpus: Vec<f64>,
+    disturbed: usize,
+}
+
+impl Repeats {
+    /// Forgets the last one: other programs disturbed it.
+    fn drop_last(&mut self) {
+        self.runs.pop();
+        self.cells.iter_mut().for_each(|runs| {
+            runs.pop();
+        });
+        self.cpu_secs_per_million.pop();
+        self.others_cpus.pop();
+        self.disturbed += 1;
+    }
 }
 
 impl Session<'_> {
@@ -130,7 +151,15 @@ impl Session<'_> {
         let started = Instant::now();
         loop {
             progress.doing(format!("{}, {}", spec.about, self.mode.name()));
+            if self.options.quiet.is_some() {
+                self.await_quiet(started);
+            }
             device_written += self.repeat(&target, &mut repeats)?;
+            let disturbed = repeats.others_cpus.last().is_some_and(|&cpus| cpus > DISTURBED_CPUS);
+            if disturbed && self.may_wait(started) {
+                repeats.drop_last();
+                continue;
+            }
             progress.step();
             let log_bytes = self.log_bytes(&target) - log_before;
             if self.is_enough(repeats.runs.len(), log_bytes, prewritten_bytes, started) {
@@ -154,15 +183,33 @@ impl Session<'_> {
             prewritten_bytes,
             log_bytes,
             log_bytes_counted,
+            others_cpus: Spread::of(repeats.others_cpus),
+            repeats_disturbed: repeats.disturbed,
             kernel_write_bytes: (kernel_now - kernel_before).saturating_sub(device_written),
             close_ms,
         };
         Ok(WorkloadResult::of(spec, self.mode, name, &repeats.runs, &repeats.cells, account))
     }
 
+    fn may_wait(&self, started: Instant) -> bool {
+        self.options.quiet.is_some_and(|secs| started.elapsed() < seconds(secs))
+    }
+
+    /// Waits, within its time, until other programs leave the processors alone.
+    fn await_quiet(&self, started: Instant) {
+        while self.may_wait(started) {
+            let others = usage::Others::watch();
+            settle(QUIET_LOOK);
+            if others.cpus() <= DISTURBED_CPUS / 2.0 {
+                return;
+            }
+        }
+    }
+
     /// The device's cells, then the workload, once each. Returns what the cells wrote.
     fn repeat<T: Target>(&self, target: &T, repeats: &mut Repeats) -> Result<u64> {
         let rest = if self.options.quick { 50 } else { 300 };
+        let others = usage::Others::watch();
         let kernel_before = usage::kernel_write_bytes();
         for (&cell, runs) in self.spec.cells.iter().zip(&mut repeats.cells) {
             runs.push(self.device.run(cell, self.options.cell_time())?);
@@ -179,6 +226,7 @@ impl Session<'_> {
         repeats.rss_peak_bytes = repeats.rss_peak_bytes.max(usage::peak_resident_bytes()?);
         repeats.cpu_secs_per_million.push(cpu.as_secs_f64() / (run.ops.max(1) as f64 / 1e6));
         repeats.runs.push(run);
+        repeats.others_cpus.push(others.cpus());
         // What was acknowledged when written still goes to the device, and segments are made
         // ready: neither is to fall on the cells of the next repeat.
         settle(Duration::from_millis(rest));

@@ -32,6 +32,10 @@ impl Mode {
 pub struct Account {
     /// Processor seconds of the process, all threads, per million records, over the repeats.
     pub cpu_secs_per_million: Spread,
+    /// Processors that other programs used during the repeats.
+    pub others_cpus: Spread,
+    /// Repeats that were dropped because other programs used too much of the processors.
+    pub repeats_disturbed: usize,
     /// Resident memory before the target was opened: the harness's own.
     pub rss_before_bytes: u64,
     /// Largest resident memory while the clock ran.
@@ -187,6 +191,7 @@ pub fn table(results: &[WorkloadResult]) -> String {
         "workload",
         "mode",
         "cpu-s/M",
+        "others' cpus",
         "peak MiB",
         "(before)",
         "written MB",
@@ -225,6 +230,7 @@ pub fn table(results: &[WorkloadResult]) -> String {
         let short = if result.long_enough { "" } else { " (short)" };
         let figures = [
             spread(account.cpu_secs_per_million),
+            spread(account.others_cpus),
             number(account.rss_peak_bytes as f64 / f64::from(1 << 20)),
             number(account.rss_before_bytes as f64 / f64::from(1 << 20)),
             number(account.log_bytes as f64 / 1e6),

@@ -31,7 +31,7 @@ impl Blocking {
         Self { waker, queue: VecDeque::new(), dsync_refused: false }
     }
 
-    fn execute(&mut self, op: Op) -> io::Result<()> {
+    pub(super) fn execute(&mut self, op: Op) -> io::Result<()> {
         match op {
             Op::Write { file, at, data, durable } => {
                 self.write(&file, at, data.as_bytes(), durable)

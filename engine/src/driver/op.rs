@@ -52,9 +52,17 @@ pub trait Driver: Send {
     /// most `limits::DRIVER_OPS_MAX` ops in flight.
     fn submit(&mut self, token: Token, op: Op);
 
+    /// Hands submitted ops to the kernel without waiting for any, so that the device works while
+    /// the caller does something else. False if they are left to the next `wait`, which executes
+    /// them on its thread.
+    fn start(&mut self) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Hands submitted ops to the kernel and appends what has completed to `out`. Sleeps until
     /// something completes, the [`Waker`](crate::buf::Waker) fires, or `timeout` passes (`None`:
-    /// for ever; zero: does not sleep). Spurious returns are allowed.
+    /// for ever; zero: does not sleep); where an op is executed on this thread, that
+    /// op is all it waits for. Spurious returns are allowed.
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()>;
 
     /// Ops submitted and not yet completed.

@@ -47,10 +47,21 @@ impl Inner {
 
     /// The number of the log of this class, made if this is the first topic of it.
     pub(super) fn log_for(&self, flush: Flush, unsettled: &mut Vec<Unsettled>) -> Result<u32> {
-        let found = self.catalog.read().log_of(flush);
-        if let Some((id, _)) = found {
-            return Ok(id);
+        let found = self.catalog.read().log_of(flush).map(|(id, _)| id);
+        let id = match found {
+            Some(id) => id,
+            None => self.create_log(flush, unsettled)?,
+        };
+        // One whose first opening failed is in the catalog all the same, and never made anew.
+        if !self.logs.read().contains_key(&LogId(id)) {
+            let id = LogId(id);
+            let recovered = recovery::recover(&self.maker.disk, id, &self.options.log)?;
+            self.adopt(&self.maker.make(id, flush, &self.options.log, recovered)?);
         }
+        Ok(id)
+    }
+
+    fn create_log(&self, flush: Flush, unsettled: &mut Vec<Unsettled>) -> Result<u32> {
         let last = self.catalog.read().logs.keys().next_back().copied();
         let id = last.unwrap_or(META.0) + 1;
         recovery::create(&self.maker.disk, LogId(id), &self.options.log)?;
@@ -112,11 +123,7 @@ impl Inner {
     /// Makes a durable change true.
     fn make_true(&self, change: Change) -> Result<()> {
         match &change {
-            Change::LogCreated { id, flush } => {
-                let id = LogId(*id);
-                let recovered = recovery::recover(&self.maker.disk, id, &self.options.log)?;
-                self.adopt(self.maker.make(id, *flush, &self.options.log, recovered)?);
-            }
+            Change::LogCreated { .. } => {}
             Change::TopicCreated(topic) => {
                 let log = self.log(LogId(topic.log))?;
                 for stream in topic.first_stream..topic.first_stream + topic.partitions {

@@ -31,8 +31,8 @@ impl Inner {
         for log in &logs {
             log.stop(Stop::Closed);
         }
-        // Ends here unless the shard still has I/O in flight, which then keeps it; or a change still
-        // writes: then it ends with the last handle.
+        // Ends here unless the shard still has I/O in flight, which then keeps it; or a change
+        // still writes: then it ends with the last handle.
         if changing.is_some() {
             self.lock.lock().take();
         }

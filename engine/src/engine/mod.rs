@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::Options;
-use crate::driver::disk::{DiskRef, LockGuard};
+use crate::driver::disk::LockGuard;
 use crate::error::{Error, Result};
 use crate::ids::LogId;
 use crate::limits::STREAMS_MAX;
@@ -210,8 +210,7 @@ impl Engine {
     ) -> Result<Self> {
         options.validate()?;
         let driver = Box::new(crate::driver::sim::SimDriver::new(disk));
-        let disk: DiskRef = Arc::new(disk.clone());
-        open::open(disk, options, clock, open::Turned::ByCaller(driver))
+        open::open(Arc::new(disk.clone()), options, clock, open::Turned::ByCaller(driver))
     }
 }
 
@@ -249,10 +248,10 @@ impl Inner {
     }
 
     /// Hands a log to the shard and to maintenance.
-    fn adopt(&self, log: Arc<Log>) {
-        self.maintenance.add(Arc::clone(&log));
-        self.runner.add(Arc::clone(&log));
-        self.logs.write().insert(log.id, Arc::clone(&log));
+    fn adopt(&self, log: &Arc<Log>) {
+        self.maintenance.add(Arc::clone(log));
+        self.runner.add(Arc::clone(log));
+        self.logs.write().insert(log.id, Arc::clone(log));
         if self.closed.load(Ordering::SeqCst) {
             // A close that did not wait for the change which made it.
             log.stop(Stop::Closed);

@@ -72,7 +72,11 @@ pub(crate) fn open(
     check_facts(&*disk, &options)?;
     // Another process may have made it before this one had the lock.
     let meta = match read_meta(&*disk)? {
-        Some(meta) => meta,
+        Some(meta) => {
+            // Whoever made it may have died before its name was durable; what follows relies on it.
+            disk.sync_dir("").map_err(io_error(&*disk, "flush", ""))?;
+            meta
+        }
         None => initialise(&disk, &options, &clock)?,
     };
     let control =
@@ -118,7 +122,7 @@ pub(crate) fn open(
         closed: AtomicBool::new(false),
     };
     for log in logs {
-        inner.adopt(log);
+        inner.adopt(&log);
     }
     Ok(Engine { inner: Arc::new(inner) })
 }

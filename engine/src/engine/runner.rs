@@ -80,7 +80,7 @@ impl Runner {
         let idle = *next == Next::Sleep(None);
         // An error has latched the logs already.
         *next = shard.turn(if busy { Next::Again } else { *next }).unwrap_or(Next::Sleep(None));
-        if idle && *next == Next::Sleep(None) {
+        if !busy && idle && *next == Next::Sleep(None) {
             clock.advance(IDLE_STEP);
         }
     }

@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 use crate::format::checkpoint::Checkpoint;
 use crate::format::index::SegmentIndex;
 use crate::ids::{LogId, Position};
+use crate::log::checkpoints;
 use crate::log::segment::{self, Segment, file_name};
-use crate::log::{checkpoints, recovery};
 
 const INDEX_SUFFIX: &str = ".idx";
 const KNOWN: [&str; 2] = ["ring", "WAITERS"];
@@ -275,11 +275,6 @@ impl Layout {
             self.note(path.clone(), "no segment of this log, or not where it would be");
             self.file(path, base, len, SegmentState::Stranger, None);
         }
-    }
-
-    /// How far probing must look where a segment's header does not say.
-    pub(super) fn probe_limit() -> u64 {
-        recovery::in_flight_limit(&crate::config::LogOptions::default())
     }
 
     /// What is told of the log.

@@ -170,7 +170,6 @@ impl Walk<'_> {
             segments: &self.layout.segments,
             epoch: self.epoch,
             durable,
-            limit: Layout::probe_limit(),
         };
         let found = probe.from(at)?;
         if let Some(sense) = found.sense {

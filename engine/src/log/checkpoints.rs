@@ -158,7 +158,7 @@ pub(crate) fn read_index(
     (index.log == log && index.base.0 == segment.base()).then_some(index)
 }
 
-/// The extents in the directory that begins the index file, if that verifies.
+/// The extents in the directory that begins a sealed segment's index file, if that verifies.
 pub(crate) fn read_directory(
     disk: &dyn Disk,
     segment: &Arc<Segment>,
@@ -172,7 +172,9 @@ pub(crate) fn read_directory(
     let mut bytes = vec![0; if fits { len } else { return None }];
     file.read_at(&mut bytes, 0).ok()?;
     let directory = Directory::decode(&bytes).ok()?;
-    if directory.log != log || directory.base.0 != segment.base() {
+    // One that ends earlier was left by a close amid the segment.
+    let whole = directory.end.0 == segment.end();
+    if directory.log != log || directory.base.0 != segment.base() || !whole {
         return None;
     }
     let extent = |entry: &DirectoryEntry| Extent {

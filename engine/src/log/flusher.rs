@@ -20,6 +20,11 @@ use crate::limits::{FOLLOWING_GROUP_BYTES, GROUP_ALIGN, RING_POPULATE_BYTES};
 /// After this long without appends one empty group is written, whose `durable_upto` proves the
 /// last ones.
 const QUIET: Duration = Duration::from_secs(1);
+/// After a failure the next segment is tried for no more often than this, unless an append
+/// needs it.
+const SEGMENT_RETRY: Duration = Duration::from_millis(100);
+/// Armed with this the shard sleeps until a completion, a deadline or a kick.
+const BY_KICK: u64 = u64::MAX - 1;
 /// An async log stops writing when this many windows wait for a flush.
 const WINDOWS_UNPROVEN_MAX: u64 = 4;
 
@@ -82,6 +87,8 @@ pub(crate) struct Flusher {
     /// When the watermark group is due.
     quiet_at: Option<Duration>,
     populated: u64,
+    /// When upkeep may be asked for the next segment again.
+    segment_at: Duration,
 }
 
 impl Flusher {
@@ -97,6 +104,7 @@ impl Flusher {
             open_since: None,
             quiet_at: None,
             populated: 0,
+            segment_at: Duration::ZERO,
         }
     }
 
@@ -125,7 +133,7 @@ impl Flusher {
             self.submit_write(group, now, submit);
         }
         self.submit_flush(now, submit);
-        self.populate();
+        self.populate(now);
         let wake_at = self.arm();
         if self.log.ring.committed() >= wake_at || self.more_to_do(now) {
             self.log.disarm();
@@ -256,17 +264,16 @@ impl Flusher {
     /// Sets what wakes the shard: the next commit that matters.
     fn arm(&mut self) -> u64 {
         let writer = self.log.writer.lock();
-        let full = !self.room_for_write();
         let wake_at = match writer.closed.front() {
-            // Only a completion makes room; only a kick delivers a large group.
-            Some(_) if full => u64::MAX - 1,
+            // Only a completion makes room.
+            _ if !self.room_for_write() => BY_KICK,
             Some(ClosedGroup { bytes: GroupBytes::Ring, used_end, .. }) => *used_end,
-            Some(_) => u64::MAX - 1,
-            None if full => u64::MAX - 1,
+            // Its owner kicks when it hands the bytes over.
+            Some(_) => BY_KICK,
             None if self.log.class == Flush::Sync && self.writes_in_flight > 0 => {
                 writer.open_base() + FOLLOWING_GROUP_BYTES
             }
-            None if writer.has_data() => u64::MAX - 1,
+            None if writer.has_data() => BY_KICK,
             None => writer.head() + 1 + first_frame_gap(&writer),
         };
         self.log.arm(wake_at);
@@ -430,12 +437,13 @@ impl Flusher {
     }
 
     /// Faults in the ring ahead of the appenders, after the writes have gone out.
-    fn populate(&mut self) {
-        let (head, wants_next) = {
+    fn populate(&mut self, now: Duration) {
+        let (head, wants_next, failed) = {
             let writer = self.log.writer.lock();
-            (writer.head(), writer.wants_next())
+            (writer.head(), writer.wants_next(), writer.segment_error.is_some())
         };
-        if wants_next {
+        if wants_next && (!failed || now >= self.segment_at) {
+            self.segment_at = now + SEGMENT_RETRY;
             self.log.call_maintenance();
         }
         let ahead = head + RING_POPULATE_BYTES as u64;

@@ -85,8 +85,9 @@ impl Log {
             return Ok(index);
         }
         let index = match read_index(&*self.disk, segment, self.uuid) {
-            Some(index) => index,
-            None => rebuild_index(&*self.disk, segment, self.uuid)?,
+            // One that ends earlier was left by a close amid the segment.
+            Some(index) if index.end.0 == segment.end() => index,
+            _ => rebuild_index(&*self.disk, segment, self.uuid)?,
         };
         let index = Arc::new(index);
         segment.note_index(&index);

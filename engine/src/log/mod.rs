@@ -5,7 +5,8 @@
 //! Who does what: an appender claims and commits ([`writer`], [`ring`]); the shard closes groups
 //! and turns them into ops ([`flusher`]); maintenance makes segments ahead of need, seals those
 //! left behind and writes checkpoints ([`upkeep`]); a reader walks bytes from ring or segment
-//! ([`reader`], [`lookup`], [`walk`]); [`recovery`] turns a directory into the state all this starts from.
+//! ([`reader`], [`lookup`], [`walk`]); [`recovery`] turns a directory into the state all this
+//! starts from.
 
 pub(crate) mod append;
 pub(crate) mod checkpoints;
@@ -27,6 +28,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crossbeam::utils::CachePadded;
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
@@ -77,16 +79,16 @@ pub(crate) struct Log {
     pub(crate) writer: Mutex<Writer>,
     /// Everything below is in segments (written, not necessarily durable), its place in the ring
     /// free.
-    released: AtomicU64,
+    released: CachePadded<AtomicU64>,
     pub(crate) written_waiters: Waiters,
     pub(crate) durable_waiters: Waiters,
     /// Callers that wait for room in the ring or for a segment.
     pub(crate) room_waiters: Waiters,
     /// The highest position that someone waits to see written to its segment, and flushed.
-    wanted_written: AtomicU64,
+    wanted_written: CachePadded<AtomicU64>,
     wanted_durable: AtomicU64,
     /// The shard sleeps until the committed end reaches this; `u64::MAX`: it is awake.
-    wake_at: AtomicU64,
+    wake_at: CachePadded<AtomicU64>,
     waker: ShardWaker,
     stop: OnceLock<Stop>,
     pub(crate) segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
@@ -151,13 +153,13 @@ impl Log {
             ring: parts.ring,
             ring_in_file: parts.ring_in_file,
             writer: Mutex::new(writer),
-            released: AtomicU64::new(released),
+            released: CachePadded::new(AtomicU64::new(released)),
             written_waiters: Waiters::default(),
             durable_waiters: Waiters::default(),
             room_waiters: Waiters::default(),
-            wanted_written: AtomicU64::new(0),
+            wanted_written: CachePadded::new(AtomicU64::new(0)),
             wanted_durable: AtomicU64::new(0),
-            wake_at: AtomicU64::new(u64::MAX),
+            wake_at: CachePadded::new(AtomicU64::new(u64::MAX)),
             waker: parts.waker,
             stop,
             segments: RwLock::new(parts.segments),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::scan::Source;
-use super::segment::{self, Segment};
+use super::segment::Segment;
 use crate::driver::disk::Disk;
 use crate::error::Result;
 use crate::format::Seed;
@@ -25,8 +25,6 @@ pub(crate) struct Probe<'a> {
     pub(crate) epoch: LeaderEpoch,
     /// Everything below is known to be durable: the checkpoint's position.
     pub(crate) durable: u64,
-    /// How far to look at least; the segment's header may say more.
-    pub(crate) limit: u64,
 }
 
 /// What was found beyond.
@@ -39,16 +37,16 @@ pub(crate) struct Probed {
 }
 
 impl Probe<'_> {
-    /// Looks at every boundary beyond `at`, in its segment and the next ones, as far as writes were
-    /// ever in flight.
+    /// Looks at every boundary beyond `at`, in its segment and the next ones. A header's in-flight
+    /// limit would allow to stop earlier, but it is that of the engine which made the segment: a
+    /// later one may have had a larger ring.
     pub(crate) fn from(&self, at: u64) -> Result<Probed> {
         let mut found = Probed::default();
         let known_durable = at < self.durable;
         let Some(mut segment) = self.segment_of(at) else { return Ok(found) };
-        let limit = at.saturating_add(self.limit_in(&segment));
         let mut source = Source::open(self.disk, &segment)?;
         let mut boundary = at + GROUP_ALIGN as u64;
-        while boundary < limit {
+        loop {
             if boundary >= segment.end() {
                 let Some(next) = self.segments.get(&segment.end()) else { break };
                 segment = Arc::clone(next);
@@ -75,12 +73,5 @@ impl Probe<'_> {
     fn segment_of(&self, position: u64) -> Option<Arc<Segment>> {
         let (_, segment) = self.segments.range(..=position).next_back()?;
         segment.contains(position).then(|| Arc::clone(segment))
-    }
-
-    fn limit_in(&self, segment: &Segment) -> u64 {
-        let header = segment::read_header(self.disk, segment.path(), Some(self.log));
-        let limit = header.map_or(0, |header| header.in_flight_limit_bytes);
-        // A segment left early makes the distance in positions larger than in bytes.
-        limit.max(self.limit).saturating_add(segment.len())
     }
 }

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::format::frame::{FrameHeader, FrameKind};
 use crate::format::index::SegmentIndex;
 use crate::format::record_batch::{self, BatchHeader};
-use crate::ids::{Offset, StreamId};
+use crate::ids::{LeaderEpoch, Offset, StreamId};
 use crate::limits::{FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_HEADER_BYTES, READ_WINDOW_BYTES};
 
 /// Names cursors among a stream's followers; never reused in one process.
@@ -37,6 +37,8 @@ pub(crate) struct Cursor {
     known_end: u64,
     /// Where to go on in the log; `None`: to be found by the index.
     at: Option<u64>,
+    /// Of the last frame walked over; it never decreases along a log.
+    epoch: LeaderEpoch,
     window: Bytes,
     window_start: u64,
     /// The visible end at the last look for a batch, and the registration that waits for more.
@@ -90,6 +92,7 @@ impl Cursor {
             next,
             known_end: 0,
             at: None,
+            epoch: LeaderEpoch(0),
             window: Bytes::new(),
             window_start: 0,
             looked: 0,
@@ -113,6 +116,7 @@ impl Cursor {
     pub(crate) fn seek(&mut self, offset: u64) {
         self.next = offset;
         self.at = None;
+        self.epoch = LeaderEpoch(0);
     }
 
     /// The next visible batch that ends at or beyond the cursor's offset; `None`: nothing more yet.
@@ -133,6 +137,7 @@ impl Cursor {
             let (start, window) = self.window_from(at);
             match step(seed, start, window, at) {
                 Ok(Step::Frame(header)) => {
+                    self.epoch = header.epoch;
                     let end = at + header.frame_len() as u64;
                     if end > visible {
                         return Ok(None);
@@ -142,6 +147,14 @@ impl Cursor {
                         return Ok(Some(batch));
                     }
                     self.at = Some(end);
+                }
+                // What recovery cut may stand whole where a segment was left early: stale.
+                Ok(Step::Group(group)) if group.epoch < self.epoch => {
+                    if relocated {
+                        return Err(self.damaged(at, "a group of an earlier epoch"));
+                    }
+                    relocated = true;
+                    self.relocate();
                 }
                 Ok(Step::Group(_)) => self.at = Some(at + GROUP_HEADER_BYTES as u64),
                 Ok(Step::Padding(next)) => self.at = Some(next),
@@ -164,6 +177,7 @@ impl Cursor {
 
     fn relocate(&mut self) {
         self.at = None;
+        self.epoch = LeaderEpoch(0);
         self.known_end = 0;
         self.window = Bytes::new();
         self.open = None;

@@ -88,7 +88,7 @@ pub(crate) fn create(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result<
     disk.sync_dir("").map_err(io_error(&**disk, "flush", ""))
 }
 
-pub(crate) fn in_flight_limit(options: &LogOptions) -> u64 {
+fn in_flight_limit(options: &LogOptions) -> u64 {
     options.ring_bytes as u64
         + options.max_payload_bytes as u64
         + 2 * GROUP_ALIGN as u64
@@ -221,8 +221,12 @@ impl<'a> Run<'a> {
             }
             self.segments.insert(live.base.0, Arc::new(segment));
         }
-        for base in found.into_keys() {
-            self.take_unlisted(base)?;
+        if !found.is_empty() {
+            // A name that its maker did not live to sync must last before a checkpoint has it.
+            self.disk.sync_dir(&self.dir).map_err(io_error(&**self.disk, "flush", &self.dir))?;
+        }
+        for (base, len) in found {
+            self.take_unlisted(base, len)?;
         }
         Ok(())
     }
@@ -238,11 +242,22 @@ impl<'a> Run<'a> {
 
     /// A segment that the checkpoint does not list: made after it, retired before it, or a
     /// stranger.
-    fn take_unlisted(&mut self, base: u64) -> Result<()> {
+    fn take_unlisted(&mut self, base: u64, len: u64) -> Result<()> {
         let path = format!("{}/{}", self.dir, segment::file_name(base));
         let end = self.segments.values().next_back().map_or(0, |last| last.end());
         match segment::read_header(&**self.disk, &path, Some(self.checkpoint.log)) {
+            Ok(header) if header.base.0 == base && base > end => {
+                let missing = Segment::new(self.id, end, header.len_bytes);
+                let path = full_path(&**self.disk, missing.path());
+                let reason = format!("segment file is missing, and {base:016x} is there");
+                Err(Error::corrupt(path, 0, reason))
+            }
             Ok(header) if header.base.0 == base && base == end => {
+                if header.len_bytes != len {
+                    let reason = format!("segment is {len} bytes long, not {}", header.len_bytes);
+                    let path = full_path(&**self.disk, &path);
+                    return Err(Error::corrupt(path, len.min(header.len_bytes), reason));
+                }
                 let segment = Segment::new(self.id, base, header.len_bytes);
                 self.segments.insert(base, Arc::new(segment));
                 Ok(())
@@ -382,7 +397,6 @@ impl<'a> Run<'a> {
             segments: &self.segments,
             epoch: self.epoch,
             durable: self.checkpoint.position.0,
-            limit: in_flight_limit(self.options),
         };
         let found = probe.from(at)?;
         self.report.cut_bytes += found.cut_bytes;
@@ -602,7 +616,12 @@ pub(crate) fn has_groups(disk: &DiskRef, id: LogId) -> Result<bool> {
     }
     let segment = Arc::new(Segment::new(id, first.base.0, first.len_bytes));
     let position = segment.first();
-    let mut source = Source::open(&**disk, &segment)?;
+    let mut source = match Source::open(&**disk, &segment) {
+        Ok(source) => source,
+        // A power loss amid a second attempt at creation took the file and left the checkpoint.
+        Err(Error::Corrupt { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
     Ok(source.header(Seed::of(checkpoint.log), position)?.is_some())
 }
 

@@ -65,12 +65,12 @@ impl Ring {
     /// the writer's lock.
     pub(crate) fn raise_lo(&self, position: u64) {
         self.map.control(LO).store(position, Ordering::Relaxed);
-        self.lo_is_told();
+        Self::lo_is_told();
     }
 
     /// What this thread stores from here on is seen only with the `lo` that it has seen: another
     /// thread may have raised it, and its fence is not ours.
-    pub(crate) fn lo_is_told(&self) {
+    pub(crate) fn lo_is_told() {
         fence(Ordering::Release);
     }
 

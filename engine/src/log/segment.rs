@@ -211,12 +211,18 @@ pub(crate) fn parse_name(name: &str) -> Option<u64> {
 
 /// Whether a file name is a retired segment's.
 pub(crate) fn is_spare(name: &str) -> bool {
-    name.starts_with(SPARE_PREFIX)
+    let base = name.strip_prefix(SPARE_PREFIX);
+    base.is_some_and(|base| parse_name(&format!("{base}.log")).is_some())
 }
 
-/// Whether a file name is one that only an interrupted step leaves behind.
+/// Whether a file name is one that only an interrupted step of ours leaves behind.
 pub(crate) fn is_unfinished(name: &str) -> bool {
-    name.strip_suffix(".tmp").is_some()
+    let Some(stem) = name.strip_suffix(".tmp") else { return false };
+    name == UNFINISHED
+        || super::checkpoints::parse_name(stem).is_some()
+        || stem
+            .strip_suffix(".idx")
+            .is_some_and(|base| parse_name(&format!("{base}.log")).is_some())
 }
 
 impl Recipe<'_> {

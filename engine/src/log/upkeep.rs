@@ -6,8 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::checkpoints;
-use super::segment::{Recipe, Segment, header_for};
-use super::writer::Rolled;
+use super::segment::{OpenSegment, Recipe, Segment, header_for};
 use super::{Log, Stop};
 use crate::driver::disk::{OpenMode, io_error};
 use crate::error::Result;
@@ -79,12 +78,12 @@ impl Log {
             let segment = &writer.segment.segment;
             (segment.end(), segment.len(), writer.wanted_segment_bytes)
         };
-        let len = self.next_len(previous, wanted);
-        let header = header_for(self.uuid, base, len, self.in_flight_limit());
-        let spare =
-            (len == self.options.segment_bytes).then(|| upkeep.spares.pop_front()).flatten();
-        let recipe = Recipe { disk: &self.disk, log: self.id, header, spare };
-        let made = recipe.make(&|| self.is_starving());
+        // One beyond a tail that recovery cut is used as it is: checkpoints have its length.
+        let there = self.segments.read().get(&base).cloned();
+        let made = match there {
+            Some(segment) => segment.open_for_write(&*self.disk),
+            None => self.make_next(upkeep, base, self.next_len(previous, wanted)),
+        };
         self.set_starving(false);
         let mut writer = self.writer.lock();
         match made {
@@ -97,6 +96,14 @@ impl Log {
             Err(error) => writer.segment_error = Some(error),
         }
         true
+    }
+
+    fn make_next(&self, upkeep: &mut Upkeep, base: u64, len: u64) -> Result<OpenSegment> {
+        let header = header_for(self.uuid, base, len, self.in_flight_limit());
+        let spare =
+            (len == self.options.segment_bytes).then(|| upkeep.spares.pop_front()).flatten();
+        let recipe = Recipe { disk: &self.disk, log: self.id, header, spare };
+        recipe.make(&|| self.is_starving())
     }
 
     /// Segments grow from the first, small one by doubling, so that little data takes little space.
@@ -115,24 +122,26 @@ impl Log {
     /// Index and checkpoint of each segment that was left and is durable.
     fn seal_rolled(&self, upkeep: &mut Upkeep) -> Result<()> {
         loop {
-            let rolled = {
-                let mut writer = self.writer.lock();
-                let durable = self.durable();
+            // Taken out only when both files are there: what fails is tried again.
+            let (segment, index, epoch) = {
+                let writer = self.writer.lock();
                 match writer.rolled.front() {
-                    Some(rolled) if rolled.segment.segment.end() <= durable => {
-                        writer.rolled.pop_front()
+                    Some(rolled) if rolled.segment.segment.end() <= self.durable() => {
+                        (rolled.segment.clone(), Arc::clone(&rolled.index), rolled.epoch)
                     }
                     _ => return Ok(()),
                 }
             };
-            let Some(Rolled { segment, index, position, epoch, streams }) = rolled else {
-                return Ok(());
-            };
             checkpoints::store_index(&*self.disk, &segment.segment, &index)?;
-            upkeep.position = position;
+            {
+                let writer = self.writer.lock();
+                let Some(rolled) = writer.rolled.front() else { return Ok(()) };
+                upkeep.position = rolled.position;
+                upkeep.streams.clone_from(&rolled.streams);
+            }
             upkeep.epoch = epoch;
-            upkeep.streams = streams;
             self.store_checkpoint(upkeep, false)?;
+            self.writer.lock().rolled.pop_front();
             // What was trimmed before the segment was left may have emptied it.
             upkeep.look_for_dead |= upkeep.trimmed;
         }

@@ -327,7 +327,7 @@ impl Writer {
             let ahead = (end + self.group_bytes).saturating_sub(ring.len());
             ring.raise_lo(ahead.min(released));
         } else {
-            ring.lo_is_told();
+            Ring::lo_is_told();
         }
     }
 

@@ -93,18 +93,23 @@ impl Shard {
             let flusher = &mut self.flushers[(token.0 >> OP_BITS) as usize];
             flusher.complete(token.0, result, now);
         }
-        let (next, submitted) = self.emit(now);
+        let (mut next, submitted) = self.emit(now);
         if submitted {
-            // The device works while the waiters below are woken.
-            if let Err(error) = self.driver.wait(Some(Duration::ZERO), &mut self.completions) {
-                self.fail(&error);
-                return Err(error);
+            // The device works while the waiters below are woken, if the driver can have it so; if
+            // not, they are woken before it is the driver's turn.
+            match self.driver.start() {
+                Ok(true) => {}
+                Ok(false) => next = Next::Again,
+                Err(error) => {
+                    self.fail(&error);
+                    return Err(error);
+                }
             }
         }
         for flusher in &mut self.flushers {
             flusher.fire();
         }
-        Ok(if self.completions.is_empty() { next } else { Next::Again })
+        Ok(next)
     }
 
     fn emit(&mut self, now: Duration) -> (Next, bool) {

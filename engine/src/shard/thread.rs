@@ -3,7 +3,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -50,7 +49,7 @@ pub(crate) fn spawn(
     lock: LockGuard,
     clock: Clock,
 ) -> Result<ShardThread> {
-    let (send, receive) = mpsc::sync_channel(1);
+    let (send, receive) = crossbeam::channel::bounded(1);
     let ended = Arc::new(Ended::default());
     let announce = Announce(Arc::clone(&ended));
     let shared = Arc::clone(&control);

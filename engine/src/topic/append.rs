@@ -79,7 +79,10 @@ pub struct Appended {
 /// An append on its way. Resolves when it is acknowledged; runs on any executor.
 ///
 /// Room is claimed, and the offset assigned, before this is handed out, wherever there is room;
-/// else when it is first polled with room. Dropping it does not take back what was claimed: that
+/// else when it is polled with room. Appends that wait for room do not queue: a later one may come
+/// first. Whoever needs the order of calls under back-pressure asks with
+/// [`wait_for_room(false)`](AppendOptions::wait_for_room), and lets what is in flight finish when
+/// the answer is [`Error::Busy`]. Dropping it does not take back what was claimed: that
 /// is appended all the same, and nobody hears of it.
 #[must_use = "an append that nobody waits for is not known to have succeeded"]
 pub struct AppendFuture {

@@ -231,5 +231,6 @@ pub fn wait(child: &mut Child) -> Option<i32> {
 /// Tells the test runner that a test could not run here. Written past the harness, which would
 /// keep it to itself.
 pub fn skip(name: &str, reason: &str) {
-    writeln!(io::stdout(), "SKIP {name}: {reason}").unwrap();
+    let mut output = io::stdout();
+    writeln!(output, "SKIP {name}: {reason}").unwrap();
 }

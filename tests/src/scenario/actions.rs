@@ -163,7 +163,10 @@ impl Scenario {
                 }
                 Ok(())
             }
-            Err(error) if !self.explained(&error) => Err(format!("{topic}/{id}: {error}")),
+            Err(error) if !self.explained(&error) => {
+                let logs = self.engine.as_ref().map(|engine| engine.metrics().logs);
+                Err(format!("{topic}/{id}: {error}\n{logs:#?}"))
+            }
             Err(error) if claimed != error.outcome_is_unknown() => {
                 Err(format!("{topic}/{id}: claimed {claimed}, but: {error}"))
             }
@@ -380,6 +383,7 @@ impl Scenario {
                 self.note(format!("  fault: {op:?} number {nth}: {error:?}"));
                 self.disk.fail_nth(op, nth, error);
                 self.faulty = true;
+                self.armed = true;
                 self.setup.troubled = true;
                 self.tally.faults += 1;
             }
@@ -387,6 +391,7 @@ impl Scenario {
                 let op = self.dice.pick(&[FaultOp::Allocate, FaultOp::SyncDir]);
                 self.note(format!("  fault: {op:?}"));
                 self.disk.fail_nth(op, 1, FaultError::NoSpace);
+                self.armed = true;
                 self.setup.troubled = true;
                 self.tally.conditions += 1;
             }

@@ -81,6 +81,8 @@ pub struct Scenario {
     spared: Level,
     /// A write or flush was made to fail: written is no longer promised.
     faulty: bool,
+    /// A fault may still be to come on this disk.
+    armed: bool,
     frozen: bool,
     serial: u64,
     names: u64,
@@ -125,6 +127,7 @@ impl Scenario {
             script,
             spared: Level::Written,
             faulty: false,
+            armed: false,
             frozen: false,
             serial: 0,
             names: 0,
@@ -185,6 +188,11 @@ impl Scenario {
                     drop(engine);
                     self.tally.kills_after_open += 1;
                 }
+                Err(error) if kills == 0 && self.armed => {
+                    self.note(format!("  open: {error}"));
+                    self.crash();
+                    kills = 1;
+                }
                 Err(error) if kills == 0 => return Err(format!("open: {error}")),
                 Err(_) => self.tally.kills_in_recovery += 1,
             }
@@ -196,7 +204,8 @@ impl Scenario {
         let engine = self.engine.clone().expect("just opened");
         self.oracle.recovered(&engine, spared)?;
         self.spared = Level::Written;
-        self.faulty = false;
+        self.faulty = self.armed;
+        self.setup.troubled = self.armed;
         self.frozen = false;
         self.tally.recoveries += 1;
         Ok(())
@@ -227,6 +236,7 @@ impl Scenario {
         self.disk.set_condition(Condition::Normal);
         self.flights.clear();
         self.engine = None;
+        self.armed = false;
         self.tally.crashes += 1;
     }
 
@@ -248,6 +258,10 @@ impl Scenario {
 
     /// The end of a life.
     fn end(&mut self) -> Check {
+        for log in self.engine().metrics().logs {
+            self.tally.recycled += log.segments_recycled;
+            self.tally.removed += log.segments_removed;
+        }
         if self.disk.is_killed() || self.dice.chance(60) {
             self.crash();
             return Ok(());
@@ -274,7 +288,7 @@ impl Scenario {
                     self.oracle.closed();
                     self.tally.closes += 1;
                 }
-                Err(_) if self.disk.is_killed() || self.faulty => {}
+                Err(error) if self.explained(&error) => {}
                 Err(error) => return Err(format!("close: {error}")),
             }
         }

@@ -20,8 +20,7 @@ macro_rules! tally {
                 self.sim += other.sim;
             }
 
-            /// Every count with its name, the disks' aside.
-            pub fn rows(&self) -> Vec<(&'static str, u64)> {
+            fn own(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name),)*]
             }
         }
@@ -65,6 +64,10 @@ tally! {
     reads,
     /// Trims.
     trims,
+    /// Segments set aside to be recycled.
+    recycled,
+    /// Segments removed.
+    removed,
     /// Topics made.
     created,
     /// Topics deleted.
@@ -78,6 +81,34 @@ tally! {
 }
 
 impl Tally {
+    /// Every count with its name; none may be zero after many scenarios.
+    pub fn rows(&self) -> Vec<(&'static str, u64)> {
+        let sim = &self.sim;
+        let mut rows = self.own();
+        rows.extend([
+            ("overtakes", sim.overtakes),
+            ("failed_writes", sim.failed_writes),
+            ("failed_flushes", sim.failed_flushes),
+            ("failed_others", sim.failed_others),
+            ("process_kills", sim.process_kills),
+            ("power_losses", sim.power_losses),
+            ("in_flight_landed", sim.in_flight_landed),
+            ("in_flight_torn", sim.in_flight_torn),
+            ("in_flight_dropped", sim.in_flight_dropped),
+            ("unstable_kept", sim.unstable_kept),
+            ("unstable_torn", sim.unstable_torn),
+            ("unstable_dropped", sim.unstable_dropped),
+            ("lengths_lost", sim.lengths_lost),
+            ("entries_kept", sim.entries_kept),
+            ("entries_lost", sim.entries_lost),
+            ("ring_pages_current", sim.ring_pages_current),
+            ("ring_pages_old", sim.ring_pages_old),
+            ("ring_pages_zero", sim.ring_pages_zero),
+            ("rings_short", sim.rings_short),
+        ]);
+        rows
+    }
+
     /// What one log's recovery did.
     pub(super) fn note_recovery(&mut self, recovery: &Recovery) {
         self.opened_clean += u64::from(recovery.clean);

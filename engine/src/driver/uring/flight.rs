@@ -83,6 +83,24 @@ impl Flight {
         }
     }
 
+    /// Whether this is a durable write up to `max_bytes` of which the kernel knows nothing yet.
+    pub(super) fn is_fresh_durable_write(&self, max_bytes: usize) -> bool {
+        let fresh = self.owed == 0 && self.retries == 0 && !self.linked;
+        matches!(&self.work, Work::Write { data, done: 0, durable: true, .. }
+            if fresh && data.len() <= max_bytes)
+    }
+
+    /// The op again, of a flight that never began.
+    pub(super) fn into_op(self) -> Op {
+        debug_assert!(!self.is_owed(), "the kernel has nothing of it");
+        match self.work {
+            Work::Write { at, data, durable, .. } => {
+                Op::Write { file: self.file, at, data, durable }
+            }
+            Work::Flush => Op::Flush { file: self.file },
+        }
+    }
+
     /// Called when the kernel took fewer entries than it was offered: it ends a link there.
     pub(super) fn distrust_link(&mut self) {
         self.split |= self.linked && self.is_owed();

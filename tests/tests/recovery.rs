@@ -1,0 +1,15 @@
+//! What an engine finds after each kind of end, and what it does about it. One story per test;
+//! `crash.rs` makes up its own.
+
+#[path = "recovery/damage.rs"]
+mod damage;
+#[path = "recovery/device.rs"]
+mod device;
+#[path = "recovery/ends.rs"]
+mod ends;
+#[path = "recovery/pins.rs"]
+mod pins;
+#[path = "recovery/ring.rs"]
+mod ring;
+#[path = "recovery/segments.rs"]
+mod segments;

@@ -1,0 +1,196 @@
+//! One test for each bug that the random scenarios, or reading, once found.
+
+use std::time::Duration;
+
+use ringlog::sim::{Condition, Crash};
+use ringlog::{Ack, AppendOptions, Error, Flush, Offset, Record, TopicSpec};
+use ringlog_tests::world::{World, append, expected, topic, value, values};
+
+const LEN: usize = 1000;
+
+#[test]
+fn a_segment_left_during_recovery_keeps_the_epoch_of_what_follows() {
+    // A checkpoint with the new epoch made the next recovery take the old epoch's groups, which
+    // follow the segment, for stale.
+    for seed in 0..20 {
+        let mut world = World::new(seed, |_| ());
+        let mut n = 0;
+        for _ in 0..4 {
+            let engine = world.open();
+            let fast = topic(&engine, "fast", Flush::Async);
+            assert_eq!(values(&fast).unwrap(), expected(n, LEN));
+            engine.turn();
+            append(&fast, n, n + 75, LEN);
+            n += 75;
+            world.crash(Crash::Process);
+        }
+        let engine = world.open();
+        assert_eq!(values(&topic(&engine, "fast", Flush::Async)).unwrap(), expected(n, LEN));
+    }
+}
+
+#[test]
+fn a_ring_is_replayed_into_the_next_segment() {
+    for n in 40..75 {
+        let mut world = World::new(n, |_| ());
+        world.options = world.options.clone().async_window(1 << 20, Duration::from_secs(60));
+        let engine = world.open();
+        let fast = topic(&engine, "fast", Flush::Async);
+        append(&fast, 0, n, LEN);
+        world.crash(Crash::Process);
+        let engine = world.open();
+        assert_eq!(values(&topic(&engine, "fast", Flush::Async)).unwrap(), expected(n, LEN));
+    }
+}
+
+#[test]
+fn a_trim_that_its_segments_end_overtakes_is_kept() {
+    for n in 50..75 {
+        let mut world = World::new(n, |_| ());
+        let engine = world.open();
+        let fast = topic(&engine, "fast", Flush::Async);
+        append(&fast, 0, n, LEN);
+        fast.trim(Offset(20)).unwrap();
+        append(&fast, n, n + 70, LEN);
+        world.crash(Crash::Process);
+        let engine = world.open();
+        let found = topic(&engine, "fast", Flush::Async).info().unwrap();
+        assert_eq!(found.log_start, Offset(20));
+    }
+}
+
+#[test]
+fn topics_never_share_records_after_a_creation_that_timed_out() {
+    let mut world = World::new(1, |_| ());
+    let engine = world.open();
+    append(&topic(&engine, "first", Flush::Sync), 0, 3, LEN);
+    world.disk.freeze();
+    let late = engine.create_topic(TopicSpec::new("late").partitions(2)).unwrap_err();
+    assert!(late.outcome_is_unknown(), "{late}");
+    let refused = engine.create_topic(TopicSpec::new("later")).unwrap_err();
+    assert!(!refused.outcome_is_unknown(), "{refused}");
+    world.disk.thaw();
+    append(&topic(&engine, "later", Flush::Sync), 0, 3, LEN);
+    let again = engine.create_topic(TopicSpec::new("late")).unwrap_err();
+    assert!(matches!(again, Error::TopicExists { .. }), "it became durable: {again}");
+    world.crash(Crash::Power);
+    let engine = world.open();
+    assert_eq!(values(&topic(&engine, "late", Flush::Sync)).unwrap(), Vec::<Vec<u8>>::new());
+    assert_eq!(values(&topic(&engine, "later", Flush::Sync)).unwrap(), expected(3, LEN));
+}
+
+#[test]
+fn an_index_left_by_a_close_amid_its_segment_is_not_taken_for_whole() {
+    let mut world = World::new(2, |_| ());
+    let engine = world.open();
+    append(&topic(&engine, "safe", Flush::Sync), 0, 20, LEN);
+    engine.close(Duration::from_secs(1)).unwrap();
+    drop(engine);
+    let index = world.disk.read_file("log-001/0000000000000000.idx").unwrap();
+    let engine = world.open();
+    append(&topic(&engine, "safe", Flush::Sync), 20, 200, LEN);
+    world.crash(Crash::Process);
+    // As if writing the whole one had failed.
+    world.remove("log-001/0000000000000000.idx");
+    world.put("log-001/0000000000000000.idx", &index);
+    let engine = world.open();
+    assert_eq!(values(&topic(&engine, "safe", Flush::Sync)).unwrap(), expected(200, LEN));
+}
+
+#[test]
+fn a_full_disk_does_not_hide_records_from_readers_after_a_reopen() {
+    let world = World::new(3, |_| ());
+    let engine = world.open();
+    let safe = topic(&engine, "safe", Flush::Sync);
+    append(&safe, 0, 20, LEN);
+    engine.close(Duration::from_secs(1)).unwrap();
+    drop((engine, safe));
+    let engine = world.open();
+    let safe = topic(&engine, "safe", Flush::Sync);
+    append(&safe, 20, 30, LEN);
+    world.disk.set_condition(Condition::Full);
+    let mut n = 30;
+    while safe.append(Record::new(&value(n, LEN))).is_ok() {
+        n += 1;
+    }
+    world.disk.set_condition(Condition::Normal);
+    engine.close(Duration::from_secs(1)).unwrap();
+    drop((engine, safe));
+    let engine = world.open();
+    assert_eq!(values(&topic(&engine, "safe", Flush::Sync)).unwrap(), expected(n, LEN));
+}
+
+#[test]
+fn an_end_that_fills_its_segment_does_not_start_on_the_next_ones_header() {
+    // 4096 bytes a group: every fill level of a segment, the last ones included.
+    for n in 0..36 {
+        let mut world = World::new(n, |_| ());
+        let engine = world.open();
+        let safe = topic(&engine, "safe", Flush::Sync);
+        append(&safe, 0, n, 3000);
+        for _ in 0..3 {
+            world.crash(Crash::Process);
+            let engine = world.open();
+            let safe = topic(&engine, "safe", Flush::Sync);
+            assert_eq!(values(&safe).unwrap(), expected(n, 3000));
+        }
+        world.crash(Crash::Process);
+        let engine = world.open();
+        append(&topic(&engine, "safe", Flush::Sync), n, n + 30, 3000);
+        world.crash(Crash::Power);
+        let engine = world.open();
+        let found = values(&topic(&engine, "safe", Flush::Sync)).unwrap();
+        assert_eq!(found, expected(n + 30, 3000));
+    }
+}
+
+#[test]
+fn written_on_a_sync_topic_is_replayed_and_then_durable() {
+    let mut world = World::new(4, |_| ());
+    let engine = world.open();
+    let safe = topic(&engine, "safe", Flush::Sync);
+    let written = AppendOptions::default().ack(Ack::Written);
+    for n in 0..8 {
+        safe.append_with(&[Record::new(&value(n, LEN))], written).unwrap();
+    }
+    world.crash(Crash::Process);
+    let engine = world.open();
+    assert_eq!(values(&topic(&engine, "safe", Flush::Sync)).unwrap(), expected(8, LEN));
+    world.crash(Crash::Power);
+    let engine = world.open();
+    assert_eq!(values(&topic(&engine, "safe", Flush::Sync)).unwrap(), expected(8, LEN));
+}
+
+#[test]
+fn a_directory_whose_creation_was_cut_short_twice_is_made_anew() {
+    for seed in 0..60 {
+        let mut world = World::new(seed, |_| ());
+        for after in [seed % 30, (seed * 7) % 40] {
+            world.disk.kill_after(after);
+            let _ = world.try_open();
+            world.crash(Crash::Power);
+        }
+        let engine = world.open();
+        append(&topic(&engine, "safe", Flush::Sync), 0, 3, LEN);
+    }
+}
+
+#[test]
+fn a_segment_prepared_with_other_options_is_used_as_it_is() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, |_| ());
+        let mut n = 0;
+        for segment_bytes in [256 << 10, 64 << 10, 128 << 10, 64 << 10] {
+            world.options = world.options.clone().segment_bytes(segment_bytes);
+            let engine = world.open();
+            let fast = topic(&engine, "fast", Flush::Async);
+            n = values(&fast).unwrap().len() as u64;
+            append(&fast, n, n + 200, LEN);
+            world.crash(Crash::Power);
+        }
+        let engine = world.open();
+        let found = values(&topic(&engine, "fast", Flush::Async)).unwrap();
+        assert_eq!(found, expected(found.len() as u64, LEN));
+        assert!(found.len() as u64 >= n);
+    }
+}
