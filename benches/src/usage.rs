@@ -1,5 +1,6 @@
 //! What the process uses: processor time, resident memory, allocated disk.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -61,24 +62,25 @@ pub fn kernel_write_bytes() -> u64 {
     bytes.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Context switches so far, voluntary and not, of all threads of this process but the calling one.
-pub fn context_switches() -> Result<u64> {
+/// Context switches so far, voluntary and not, of each thread of this process but the calling one,
+/// by thread.
+pub fn context_switches() -> Result<BTreeMap<String, u64>> {
     let own = rustix::thread::gettid().as_raw_nonzero().to_string();
-    let mut total = 0;
+    let mut switches = BTreeMap::new();
     for entry in fs::read_dir("/proc/self/task").context("listing the threads")? {
         let entry = entry.context("listing the threads")?;
-        if entry.file_name().to_str() == Some(own.as_str()) {
-            continue;
-        }
+        let thread = entry.file_name().to_string_lossy().into_owned();
         // A thread may end between the listing and this.
-        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-        total += status
-            .lines()
-            .filter(|line| line.contains("voluntary_ctxt_switches:"))
-            .filter_map(|line| line.rsplit_once(':')?.1.trim().parse::<u64>().ok())
-            .sum::<u64>();
+        let Ok(status) = fs::read_to_string(entry.path().join("status")) else { continue };
+        if thread != own {
+            let counts = status
+                .lines()
+                .filter(|line| line.contains("voluntary_ctxt_switches:"))
+                .filter_map(|line| line.rsplit_once(':')?.1.trim().parse::<u64>().ok());
+            switches.insert(thread, counts.sum());
+        }
     }
-    Ok(total)
+    Ok(switches)
 }
 
 /// Processor seconds in user mode so far: of the whole machine, and of this process. Kernel

@@ -65,6 +65,8 @@ MUTANTS = [
      'file.link_count().map_err(fail("look at"))? >= 1'),
     ("an index that ends early taken for whole", f"{LOG}/lookup.rs",
      "Some(index) if index.end.0 == segment.end() => index,", "Some(index) => index,"),
+    ("a reader walks into what recovery cut", f"{LOG}/reader.rs",
+     "self.epoch = group.epoch;", "let _ = group;"),
     ("written before the write, where no ring survives", f"{LOG}/mod.rs",
      "if self.ring_in_file { self.ring.committed() } else { self.released() }",
      "self.ring.committed()"),

@@ -37,6 +37,7 @@ LONG = [
     ("long", "cargo test --locked --release --package ringlog-tests --features long "
              "--no-fail-fast -- --nocapture", {}),
 ]
+MUTANTS = ("mutants", "tests/mutants/run", {})
 
 RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
 IGNORED = re.compile(r"^test (.+?) (?:- should panic )?\.\.\. ignored(?:, (.*))?$", re.M)
@@ -152,6 +153,8 @@ def main():
             check(tally, *step)
     for step in LONG if arguments.long else TESTS:
         cargo_test(tally, *step)
+    if arguments.long:
+        check(tally, *MUTANTS)
     count_skips(tally)
     print(tally.line(), flush=True)
     return 1 if tally.failed else 0

@@ -188,7 +188,7 @@ impl Oracle {
     /// (epoch, offset) names content for ever.
     fn name(&mut self, uuid: &str, id: u32, label: &str, batch: &Batch) -> Check {
         let bytes = batch.bytes();
-        let epoch = bytes[12..16].try_into().map(i32::from_be_bytes).unwrap_or(-1);
+        let epoch = bytes[12..16].try_into().map_or(-1, i32::from_be_bytes);
         let name = (uuid.to_owned(), id, batch.base_offset().0, epoch);
         let content = self.seen.entry(name).or_insert_with(|| bytes.to_vec());
         if content[..] == bytes[..] {

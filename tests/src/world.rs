@@ -100,6 +100,9 @@ impl World {
     }
 
     /// Every file with its bytes.
+    ///
+    /// # Panics
+    /// If one goes away meanwhile.
     pub fn files(&self) -> Vec<(String, Vec<u8>)> {
         let files = self.disk.list_all().into_iter().filter(|entry| !entry.is_dir);
         files

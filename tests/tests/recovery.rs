@@ -1,6 +1,8 @@
 //! What an engine finds after each kind of end, and what it does about it. One story per test;
 //! `crash.rs` makes up its own.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test, in its helpers too")]
+
 #[path = "recovery/damage.rs"]
 mod damage;
 #[path = "recovery/device.rs"]

@@ -37,7 +37,7 @@ pub(crate) struct Cursor {
     known_end: u64,
     /// Where to go on in the log; `None`: to be found by the index.
     at: Option<u64>,
-    /// Of the last frame walked over; it never decreases along a log.
+    /// Of the last group or frame walked over; it never decreases along a log.
     epoch: LeaderEpoch,
     window: Bytes,
     window_start: u64,
@@ -156,7 +156,11 @@ impl Cursor {
                     relocated = true;
                     self.relocate();
                 }
-                Ok(Step::Group(_)) => self.at = Some(at + GROUP_HEADER_BYTES as u64),
+                Ok(Step::Group(group)) => {
+                    // An empty one may be all that its epoch has before the segment was left.
+                    self.epoch = group.epoch;
+                    self.at = Some(at + GROUP_HEADER_BYTES as u64);
+                }
                 Ok(Step::Padding(next)) => self.at = Some(next),
                 Ok(Step::Need(len)) => {
                     let at = self.skip(at)?;

@@ -78,6 +78,18 @@ fn a_rotten_header_is_damage_too() {
 }
 
 #[test]
+fn a_rotten_frame_is_damage_too() {
+    // Of the frame's header, and of the part of the batch that its own checksum leaves out.
+    let world = killed(11, N);
+    let at = (world.find(SEGMENT, &value(5, LEN)) & !4095) + 64;
+    for byte in [0, 4, 8, 16, 20, 24, 28, 29, 30, 32, 39, 40, 44, 48] {
+        let world = world.fork(byte);
+        world.disk.corrupt(SEGMENT, at + byte, 0x01).unwrap();
+        check_damaged(&world.open(), N, 5);
+    }
+}
+
+#[test]
 fn padding_that_is_not_zero_is_damage() {
     let world = killed(3, N);
     let at = world.find(SEGMENT, &value(5, LEN)) | 4095;
