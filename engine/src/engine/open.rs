@@ -89,6 +89,7 @@ pub(crate) fn open(
         disk,
         clock: clock.clone(),
     };
+    refuse_newer(&maker.disk)?;
     let (logs, catalog) = open_logs(&maker, &options)?;
     let runner = start(turned, &options, control, &maintenance, &lock, clock)?;
     let inner = Inner {
@@ -197,6 +198,17 @@ fn initialise(disk: &DiskRef, options: &Options, clock: &Clock) -> Result<Engine
     let meta = EngineMeta { uuid: disk.fresh_uuid(), created_ms: clock.wall_ms() };
     checkpoints::write_all(&**disk, META_FILE, &meta.encode(), true)?;
     Ok(meta)
+}
+
+/// Before the first byte is written to any log.
+fn refuse_newer(disk: &DiskRef) -> Result<()> {
+    for entry in disk.list("").map_err(io_error(&**disk, "list", ""))? {
+        let id = entry.name.strip_prefix("log-").and_then(|id| id.parse().ok()).map(LogId);
+        if let Some(id) = id.filter(|id| entry.is_dir && id.dir() == entry.name) {
+            recovery::refuse_newer(disk, id)?;
+        }
+    }
+    Ok(())
 }
 
 fn open_logs(maker: &Maker, options: &Options) -> Result<(Vec<Arc<Log>>, Catalog)> {
