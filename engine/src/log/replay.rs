@@ -8,7 +8,7 @@ use crate::format::Seed;
 use crate::format::group::GroupHeader;
 use crate::format::ring_control::{COMMITTED, EPOCH};
 use crate::ids::{LeaderEpoch, Position};
-use crate::limits::{GROUP_ALIGN, GROUP_HEADER_BYTES};
+use crate::limits::GROUP_HEADER_BYTES;
 
 use std::sync::atomic::Ordering;
 
