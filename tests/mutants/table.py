@@ -47,7 +47,9 @@ MUTANTS = [
     ("ring replayed past the first frame that fails", f"{LOG}/replay.rs",
      "if !whole {", "if false && !whole {"),
     ("ring replay stops at a segment's end", f"{LOG}/recovery.rs",
-     "if position < segment.first() {", "if false {"),
+     "let segment = self.segment_of(position - 1)?;\n            Some((",
+     "let segment = self.segment_of(position).or_else(|| self.segment_of(position - 1))?;\n"
+     "            Some(("),
     ("directory not synced when a segment is made", f"{LOG}/segment.rs",
      'disk.sync_dir(&dir).map_err(fail("flush the directory of"))?;', ""),
     ("segment header not flushed", f"{LOG}/segment.rs",

@@ -131,7 +131,7 @@ impl Cursor {
             self.looked = visible;
             let Some(at) = self.locate()? else { return Ok(None) };
             if at >= visible {
-                return Ok(None);
+                return self.nothing_before(at, visible);
             }
             let seed = self.log.seed;
             let (start, window) = self.window_from(at);
@@ -177,6 +177,18 @@ impl Cursor {
                 Err(bad) => return Err(self.damaged(at, &bad.to_string())),
             }
         }
+    }
+
+    /// The walk has come to what is not visible yet; an error if the batch it looks for lies before,
+    /// in bytes that read as padding.
+    fn nothing_before(&self, at: u64, visible: u64) -> Result<Option<Bytes>> {
+        let mut writer = self.log.writer.lock();
+        let state = writer.stream(self.stream).ok_or_else(|| self.deleted())?;
+        if self.next >= state.durable_end(visible) {
+            return Ok(None);
+        }
+        drop(writer);
+        Err(self.damaged(at, &format!("offset {} is not where it was written", self.next)))
     }
 
     fn relocate(&mut self) {

@@ -482,10 +482,6 @@ impl<'a> Run<'a> {
         // At the end of a segment it is that one which counts, so that replay goes on in the next.
         let bounds = |position: u64| {
             let segment = self.segment_of(position - 1)?;
-            if position < segment.first() {
-                // The end of the segment before is the base of this one.
-                return Some((position, segment.first()));
-            }
             Some((segment.end(), segment.end() + crate::limits::SEGMENT_HEADER_BYTES as u64))
         };
         Ok(replay(&ring, self.seed, self.epoch, self.end, &bounds))

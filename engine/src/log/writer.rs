@@ -94,6 +94,8 @@ pub(crate) struct StreamState {
     runs: Vec<RunEntry>,
     /// First offset within the current segment.
     first_here: u64,
+    /// Of each segment left before it was durable: end of the newest frame, first offset.
+    left: Vec<(u64, u64)>,
     /// End position of the newest frame, to tell a run from a gap.
     last_end: u64,
     /// Readers that sleep until this stream has more.
@@ -294,7 +296,7 @@ impl Writer {
             let Some(next) = self.next.take() else {
                 return Err(self.no_segment(0));
             };
-            self.leave_segment(&next);
+            self.leave_segment(&next, ring.durable());
             ring.seal(self.group, next.segment.first());
             self.group = next.segment.first();
             self.head = self.group;
@@ -408,10 +410,10 @@ impl Writer {
         stream_entries(&self.streams)
     }
 
-    fn leave_segment(&mut self, next: &OpenSegment) {
+    fn leave_segment(&mut self, next: &OpenSegment, durable: u64) {
         let index = Arc::new(self.index_so_far());
         for state in self.streams.iter_mut().flatten() {
-            state.forget_runs();
+            state.leave_runs(durable);
         }
         self.segment.segment.seal(Some(&index));
         self.rolled.push_back(Rolled {
@@ -481,6 +483,10 @@ impl StreamState {
         if self.last_end <= durable {
             return self.end;
         }
+        // Of segments left before they were durable only where they begin is known.
+        if let Some((_, first)) = self.left.iter().find(|(end, _)| *end > durable) {
+            return *first;
+        }
         let covered = self.runs.partition_point(|run| run.position.0 <= durable);
         covered.checked_sub(1).map_or(self.first_here, |at| self.runs[at].first_offset.0)
     }
@@ -493,7 +499,16 @@ impl StreamState {
         self.runs.clone_from(&index.runs);
     }
 
-    /// The segment was left.
+    /// The segment was left, and the log is durable up to there.
+    fn leave_runs(&mut self, durable: u64) {
+        self.left.retain(|(end, _)| *end > durable);
+        if !self.runs.is_empty() && self.last_end > durable {
+            self.left.push((self.last_end, self.first_here));
+        }
+        self.forget_runs();
+    }
+
+    /// The segment was left, with all that is in it durable.
     pub(crate) fn forget_runs(&mut self) {
         self.runs = Vec::new();
     }

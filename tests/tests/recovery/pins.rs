@@ -264,3 +264,43 @@ fn a_deleted_topic_in_the_index_of_a_close_does_not_spoil_the_next_one() {
     let engine = world.open();
     assert_eq!(values(&topic(&engine, "safe", Flush::Sync)).unwrap(), expected(103, LEN));
 }
+
+#[test]
+fn zeros_where_a_batch_was_are_damage_and_not_the_end() {
+    let world = World::new(6, |_| ());
+    let engine = world.open();
+    let safe = topic(&engine, "safe", Flush::Sync);
+    append(&safe, 0, 10, LEN);
+    engine.close(Duration::from_secs(1)).unwrap();
+    drop((engine, safe));
+    let segment = "log-001/0000000000000000.log";
+    let at = world.find(segment, &value(9, LEN)) & !4095;
+    world.overwrite(segment, at + 64, &[0; 4096 - 64]);
+    let engine = world.open();
+    let mut records =
+        topic(&engine, "safe", Flush::Sync).reader(Start::Earliest).unwrap().records();
+    for n in 0..9 {
+        assert_eq!(records.next().unwrap().unwrap().value.unwrap(), value(n, LEN));
+    }
+    let end = records.next();
+    assert!(matches!(end, Some(Err(Error::Corrupt { .. }))), "{end:?}");
+}
+
+#[test]
+fn what_is_called_durable_is_even_where_a_segment_was_just_left() {
+    for n in 30..64 {
+        let mut world = World::new(n, |_| ());
+        let engine = world.open();
+        let fast = topic(&engine, "fast", Flush::Async);
+        world.disk.freeze();
+        for i in 0..n {
+            let _ = fast.try_append(Record::new(&value(i, LEN)));
+            engine.turn();
+        }
+        let durable = fast.info().unwrap().durable_end.0;
+        world.crash(Crash::Power);
+        let engine = world.open();
+        let end = topic(&engine, "fast", Flush::Async).info().unwrap().end.0;
+        assert!(end >= durable, "{end}, but {durable} was durable");
+    }
+}
