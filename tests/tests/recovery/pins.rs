@@ -93,24 +93,24 @@ fn topics_never_share_records_after_a_creation_that_timed_out() {
 fn an_index_left_by_a_close_amid_its_segment_is_not_taken_for_whole() {
     let mut world = World::new(2, |_| ());
     let engine = world.open();
-    append(&topic(&engine, "safe", Flush::Sync), 0, 20, LEN);
+    append(&topic(&engine, "safe", Flush::Sync), 0, 10, LEN);
     engine.close(Duration::from_secs(1)).unwrap();
     drop(engine);
     let index = world.disk.read_file("log-001/0000000000000000.idx").unwrap();
     let engine = world.open();
-    append(&topic(&engine, "safe", Flush::Sync), 20, 200, LEN);
+    append(&topic(&engine, "safe", Flush::Sync), 10, 200, LEN);
     world.crash(Crash::Process);
     // As if writing the whole one had failed.
     world.remove("log-001/0000000000000000.idx");
     world.put("log-001/0000000000000000.idx", &index);
     let engine = world.open();
     let safe = topic(&engine, "safe", Flush::Sync);
-    let mut reader = safe.reader(Start::Offset(Offset(30))).unwrap().records();
-    assert_eq!(reader.next().unwrap().unwrap().value.unwrap(), value(30, LEN));
+    let mut reader = safe.reader(Start::Offset(Offset(12))).unwrap().records();
+    assert_eq!(reader.next().unwrap().unwrap().value.unwrap(), value(12, LEN));
     // Nor does the segment look dead.
-    safe.trim(Offset(20)).unwrap();
+    safe.trim(Offset(10)).unwrap();
     (0..20).for_each(|_| engine.turn());
-    assert_eq!(values(&safe).unwrap(), expected(200, LEN)[20..]);
+    assert_eq!(values(&safe).unwrap(), expected(200, LEN)[10..]);
 }
 
 #[test]
