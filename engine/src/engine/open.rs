@@ -16,7 +16,7 @@ use crate::buf::{RingMap, Waker};
 use crate::clock::Clock;
 use crate::config::{Backend, Flush, LogOptions, Options};
 use crate::driver::DriverChoice;
-use crate::driver::disk::{Disk, DiskRef, full_path, io_error};
+use crate::driver::disk::{Disk, DiskRef, LockGuard, full_path, io_error};
 use crate::driver::op::Driver;
 use crate::error::{Error, Result};
 use crate::format::engine_meta::{EngineMeta, MetaError};
@@ -89,24 +89,9 @@ pub(crate) fn open(
         disk,
         clock: clock.clone(),
     };
+    refuse_newer(&maker.disk)?;
     let (logs, catalog) = open_logs(&maker, &options)?;
-    let runner = match turned {
-        Turned::ByThread => {
-            let choice = match options.backend {
-                Backend::Auto => DriverChoice::Auto,
-                Backend::Uring => DriverChoice::Uring,
-                Backend::Plain => DriverChoice::Plain,
-            };
-            let shard = spawn(control, choice, lock.clone(), clock)?;
-            // Without its mate the shard would keep the lock.
-            Maintenance::spawn(&maintenance).inspect_err(|_| shard.control.close())?;
-            Runner::Thread(shard)
-        }
-        Turned::ByCaller(driver) => {
-            let shard = Shard::new(Arc::clone(&control), driver, clock.clone());
-            Runner::by_caller(shard, control, Arc::clone(&maintenance), clock)
-        }
-    };
+    let runner = start(turned, &options, control, &maintenance, &lock, clock)?;
     let inner = Inner {
         maker,
         options,
@@ -124,6 +109,33 @@ pub(crate) fn open(
         inner.adopt(&log);
     }
     Ok(Engine { inner: Arc::new(inner) })
+}
+
+/// Starts whoever turns shard and upkeep.
+fn start(
+    turned: Turned,
+    options: &Options,
+    control: Arc<Control>,
+    maintenance: &Arc<Maintenance>,
+    lock: &LockGuard,
+    clock: Clock,
+) -> Result<Runner> {
+    let driver = match turned {
+        Turned::ByCaller(driver) => driver,
+        Turned::ByThread => {
+            let choice = match options.backend {
+                Backend::Auto => DriverChoice::Auto,
+                Backend::Uring => DriverChoice::Uring,
+                Backend::Plain => DriverChoice::Plain,
+            };
+            let shard = spawn(control, choice, lock.clone(), clock)?;
+            // Without its mate the shard would keep the lock.
+            Maintenance::spawn(maintenance).inspect_err(|_| shard.control.close())?;
+            return Ok(Runner::Thread(shard));
+        }
+    };
+    let shard = Shard::new(Arc::clone(&control), driver, clock.clone());
+    Ok(Runner::by_caller(shard, control, Arc::clone(maintenance), clock))
 }
 
 /// `None`: no engine.meta is there.
@@ -186,6 +198,17 @@ fn initialise(disk: &DiskRef, options: &Options, clock: &Clock) -> Result<Engine
     let meta = EngineMeta { uuid: disk.fresh_uuid(), created_ms: clock.wall_ms() };
     checkpoints::write_all(&**disk, META_FILE, &meta.encode(), true)?;
     Ok(meta)
+}
+
+/// Before the first byte is written to any log.
+fn refuse_newer(disk: &DiskRef) -> Result<()> {
+    for entry in disk.list("").map_err(io_error(&**disk, "list", ""))? {
+        let id = entry.name.strip_prefix("log-").and_then(|id| id.parse().ok()).map(LogId);
+        if let Some(id) = id.filter(|id| entry.is_dir && id.dir() == entry.name) {
+            recovery::refuse_newer(disk, id)?;
+        }
+    }
+    Ok(())
 }
 
 fn open_logs(maker: &Maker, options: &Options) -> Result<(Vec<Arc<Log>>, Catalog)> {

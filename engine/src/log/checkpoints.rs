@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::segment::{Extent, Segment};
 use crate::driver::disk::{Disk, OpenMode, full_path, io_error};
 use crate::error::{Error, Result};
-use crate::format::checkpoint::Checkpoint;
+use crate::format::FORMAT_VERSION;
+use crate::format::checkpoint::{Checkpoint, CheckpointError};
 use crate::format::index::{Directory, DirectoryEntry, INDEX_HEADER_BYTES, SegmentIndex};
 
 const PREFIX: &str = "checkpoint-";
@@ -92,6 +93,11 @@ pub(crate) fn load(disk: &dyn Disk, dir: &str) -> Result<Option<Checkpoint>> {
             Ok(checkpoint) => {
                 let clean = checkpoint.clean && first_error.is_none();
                 return Ok(Some(Checkpoint { clean, ..checkpoint }));
+            }
+            // A newer build was here; what an older checkpoint says is not what it left.
+            Err(CheckpointError::Version(found)) => {
+                let path = full_path(disk, &path);
+                return Err(Error::UnsupportedFormat { path, found, supported: FORMAT_VERSION });
             }
             Err(error) => {
                 let names = found.iter().map(|sequence| self::path(dir, *sequence));

@@ -133,7 +133,9 @@ impl Cursor {
             if at >= visible {
                 return Ok(None);
             }
-            match step(self.log.seed, self.window_start, self.window_from(at), at) {
+            let seed = self.log.seed;
+            let (start, window) = self.window_from(at);
+            match step(seed, start, window, at) {
                 Ok(Step::Frame(header)) => {
                     self.epoch = header.epoch;
                     let end = at + header.frame_len() as u64;
@@ -185,14 +187,14 @@ impl Cursor {
         self.open = None;
     }
 
-    /// The window, if it reaches to `at`.
-    fn window_from(&mut self, at: u64) -> &[u8] {
+    /// The window and its first position; an empty one there if it does not reach to `at`.
+    fn window_from(&mut self, at: u64) -> (u64, &[u8]) {
         let reach = self.window_start + self.window.len() as u64;
         if at < self.window_start || at > reach {
             self.window = Bytes::new();
             self.window_start = at;
         }
-        &self.window
+        (self.window_start, &self.window)
     }
 
     /// Where to go on; `None` when the cursor stands at the end of its partition.

@@ -95,6 +95,29 @@ fn in_flight_limit(options: &LogOptions) -> u64 {
         + 4 * options.window_bytes
 }
 
+/// Refuses a log of a newer format: its checkpoints, and the segments that recovery would scan or
+/// write to. Whatever else is wrong is recovery's to tell; a header that is damaged proves nothing
+/// of the groups, which prove themselves.
+pub(crate) fn refuse_newer(disk: &DiskRef, id: LogId) -> Result<()> {
+    let dir = id.dir();
+    let start = match checkpoints::load(&**disk, &dir) {
+        Ok(Some(checkpoint)) => checkpoint.position.0,
+        Err(newer @ Error::UnsupportedFormat { .. }) => return Err(newer),
+        Ok(None) | Err(_) => return Ok(()),
+    };
+    for entry in disk.list(&dir).map_err(io_error(&**disk, "list", &dir))? {
+        let base = segment::parse_name(&entry.name);
+        if base.is_none_or(|base| base.saturating_add(entry.len_bytes) <= start) {
+            continue;
+        }
+        let read = segment::read_header(&**disk, &format!("{dir}/{}", entry.name), None);
+        if let Err(newer @ Error::UnsupportedFormat { .. }) = read {
+            return Err(newer);
+        }
+    }
+    Ok(())
+}
+
 /// Recovers the log `id`, which must be there.
 pub(crate) fn recover(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result<Recovered> {
     let started = Instant::now();
