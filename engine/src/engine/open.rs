@@ -93,12 +93,7 @@ pub(crate) fn open(
     let (logs, catalog) = open_logs(&maker, &options)?;
     let runner = match turned {
         Turned::ByThread => {
-            let choice = match options.backend {
-                Backend::Auto => DriverChoice::Auto,
-                Backend::Uring => DriverChoice::Uring,
-                Backend::Plain => DriverChoice::Plain,
-            };
-            let shard = spawn(control, choice, lock.clone(), clock)?;
+            let shard = spawn(control, driver_choice(options.backend), lock.clone(), clock)?;
             // Without its mate the shard would keep the lock.
             Maintenance::spawn(&maintenance).inspect_err(|_| shard.control.close())?;
             Runner::Thread(shard)
@@ -125,6 +120,14 @@ pub(crate) fn open(
         inner.adopt(&log);
     }
     Ok(Engine { inner: Arc::new(inner) })
+}
+
+fn driver_choice(backend: Backend) -> DriverChoice {
+    match backend {
+        Backend::Auto => DriverChoice::Auto,
+        Backend::Uring => DriverChoice::Uring,
+        Backend::Plain => DriverChoice::Plain,
+    }
 }
 
 /// `None`: no engine.meta is there.

@@ -1,5 +1,5 @@
-//! The Rust API from outside, on real directories: every call, what it refuses, and what it promises
-//! to those who call at the same time. Whatever does not depend on the driver is run on both.
+//! The Rust API from outside, on real directories: every call, what it refuses, and what it
+//! promises to those who call at the same time. What does not depend on the driver runs on both.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap here is a failed test")]
 
 mod append;
