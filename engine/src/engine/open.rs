@@ -16,7 +16,7 @@ use crate::buf::{RingMap, Waker};
 use crate::clock::Clock;
 use crate::config::{Backend, Flush, LogOptions, Options};
 use crate::driver::DriverChoice;
-use crate::driver::disk::{Disk, DiskRef, full_path, io_error};
+use crate::driver::disk::{Disk, DiskRef, LockGuard, full_path, io_error};
 use crate::driver::op::Driver;
 use crate::error::{Error, Result};
 use crate::format::engine_meta::{EngineMeta, MetaError};
@@ -91,18 +91,7 @@ pub(crate) fn open(
     };
     refuse_newer(&maker.disk)?;
     let (logs, catalog) = open_logs(&maker, &options)?;
-    let runner = match turned {
-        Turned::ByThread => {
-            let shard = spawn(control, driver_choice(options.backend), lock.clone(), clock)?;
-            // Without its mate the shard would keep the lock.
-            Maintenance::spawn(&maintenance).inspect_err(|_| shard.control.close())?;
-            Runner::Thread(shard)
-        }
-        Turned::ByCaller(driver) => {
-            let shard = Shard::new(Arc::clone(&control), driver, clock.clone());
-            Runner::by_caller(shard, control, Arc::clone(&maintenance), clock)
-        }
-    };
+    let runner = start(turned, &options, control, &maintenance, &lock, clock)?;
     let inner = Inner {
         maker,
         options,
@@ -122,12 +111,31 @@ pub(crate) fn open(
     Ok(Engine { inner: Arc::new(inner) })
 }
 
-fn driver_choice(backend: Backend) -> DriverChoice {
-    match backend {
-        Backend::Auto => DriverChoice::Auto,
-        Backend::Uring => DriverChoice::Uring,
-        Backend::Plain => DriverChoice::Plain,
-    }
+/// Starts whoever turns shard and upkeep.
+fn start(
+    turned: Turned,
+    options: &Options,
+    control: Arc<Control>,
+    maintenance: &Arc<Maintenance>,
+    lock: &LockGuard,
+    clock: Clock,
+) -> Result<Runner> {
+    let driver = match turned {
+        Turned::ByCaller(driver) => driver,
+        Turned::ByThread => {
+            let choice = match options.backend {
+                Backend::Auto => DriverChoice::Auto,
+                Backend::Uring => DriverChoice::Uring,
+                Backend::Plain => DriverChoice::Plain,
+            };
+            let shard = spawn(control, choice, lock.clone(), clock)?;
+            // Without its mate the shard would keep the lock.
+            Maintenance::spawn(maintenance).inspect_err(|_| shard.control.close())?;
+            return Ok(Runner::Thread(shard));
+        }
+    };
+    let shard = Shard::new(Arc::clone(&control), driver, clock.clone());
+    Ok(Runner::by_caller(shard, control, Arc::clone(maintenance), clock))
 }
 
 /// `None`: no engine.meta is there.

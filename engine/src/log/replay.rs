@@ -8,7 +8,7 @@ use crate::format::Seed;
 use crate::format::group::GroupHeader;
 use crate::format::ring_control::{COMMITTED, EPOCH};
 use crate::ids::{LeaderEpoch, Position};
-use crate::limits::{GROUP_ALIGN, GROUP_HEADER_BYTES};
+use crate::limits::GROUP_HEADER_BYTES;
 
 use std::sync::atomic::Ordering;
 
@@ -39,6 +39,9 @@ pub(crate) fn replay(
     let mut out = Replay::default();
     let mut at = from;
     let mut reached = from;
+    // The committed end passes over the padding of a closed group and the next one's header, which
+    // are no loss; in an open group, or one cut short, it passes over frames alone.
+    let mut passed = None;
     while let Some((segment_end, next_first)) = bounds(at) {
         if at == segment_end {
             at = next_first;
@@ -52,25 +55,16 @@ pub(crate) fn replay(
         at = if group.header.last { segment_end } else { at + group.header.group_len() };
         out.groups.push(group);
         if !whole {
+            passed = Some(reached);
             break;
         }
     }
     let committed = ring.control(COMMITTED).load(Ordering::Relaxed);
     let same_writer = ring.control(EPOCH).load(Ordering::Relaxed) == u64::from(epoch.0);
-    // The committed end passes over padding and the next group's header, which are no loss.
-    let slack =
-        (reached.next_multiple_of(GROUP_ALIGN as u64) - reached) + GROUP_HEADER_BYTES as u64;
-    if same_writer && committed > reached + slack && !rolled_over(committed, reached, bounds) {
+    if same_writer && committed > passed.unwrap_or(at + GROUP_HEADER_BYTES as u64) {
         out.lost_bytes = committed - reached;
     }
     out
-}
-
-/// Whether the committed end stands at the start of the segment after the one that was reached.
-fn rolled_over(committed: u64, reached: u64, bounds: &dyn Fn(u64) -> Option<(u64, u64)>) -> bool {
-    bounds(reached).is_some_and(|(end, next_first)| {
-        committed <= next_first + GROUP_HEADER_BYTES as u64 && committed >= end
-    })
 }
 
 /// The group at `at`, cut to its proven frames; whether it was closed and whole.

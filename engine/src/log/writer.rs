@@ -488,6 +488,8 @@ impl StreamState {
     /// Restores the runs of the current segment from its index.
     pub(crate) fn restore(&mut self, index: &StreamIndex) {
         self.first_here = index.first.0;
+        // A deleted topic's stream is in the index still, and in the checkpoint no more.
+        self.end = self.end.max(index.end.0);
         self.runs.clone_from(&index.runs);
     }
 

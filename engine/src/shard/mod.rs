@@ -93,10 +93,12 @@ impl Shard {
             let flusher = &mut self.flushers[(token.0 >> OP_BITS) as usize];
             flusher.complete(token.0, result, now);
         }
+        // First, so that what they append next can still join the group that goes now.
+        for flusher in &mut self.flushers {
+            flusher.fire();
+        }
         let (mut next, submitted) = self.emit(now);
         if submitted {
-            // The device works while the waiters below are woken, if the driver can have it so; if
-            // not, they are woken before it is the driver's turn.
             match self.driver.start() {
                 Ok(true) => {}
                 Ok(false) => next = Next::Again,
@@ -105,9 +107,6 @@ impl Shard {
                     return Err(error);
                 }
             }
-        }
-        for flusher in &mut self.flushers {
-            flusher.fire();
         }
         Ok(next)
     }

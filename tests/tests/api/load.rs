@@ -95,9 +95,9 @@ fn mixed_appends(engine: &Engine, thread: usize) {
             });
         }
     }
-    pending.into_iter().for_each(|future| {
+    for future in pending {
         future.wait().unwrap();
-    });
+    }
 }
 
 fn check_order(engine: &Engine) {

@@ -220,8 +220,8 @@ fn a_newer_format_is_refused_before_a_byte_is_written() {
             let newer = matches!(refused, Error::UnsupportedFormat { found: 9, .. });
             assert!(newer, "case {at}: {refused:?}");
             let after = content(&dir);
-            let changed: Vec<_> = before.iter().zip(&after).filter(|(a, b)| a != b).collect();
-            let names: Vec<_> = changed.iter().map(|(a, _)| &a.0).collect();
+            let pairs = before.iter().zip(&after).filter(|(was, is)| was != is);
+            let names: Vec<_> = pairs.map(|(was, _)| &was.0).collect();
             assert!(names.is_empty() && before.len() == after.len(), "case {at}: {names:?}");
         }
     });

@@ -173,8 +173,7 @@ fn a_reader_keeps_the_segment_it_stands_in_from_being_reused() {
                     assert_eq!(number(record.value().unwrap()), next);
                     next += 1;
                 }
-                Ok(None) => break,
-                Err(Error::OffsetOutOfRange { .. }) => break,
+                Ok(None) | Err(Error::OffsetOutOfRange { .. }) => break,
                 Err(error) => panic!("{error:?}"),
             }
         }

@@ -67,6 +67,31 @@ fn damage_below_the_proven_position_is_named_and_never_cut() {
 }
 
 #[test]
+fn damage_before_segments_left_since_the_checkpoint_is_not_forgotten() {
+    let world = killed(12, 60);
+    let checkpoints = world.named("log-001/checkpoint-", "");
+    world.disk.corrupt(checkpoints.last().unwrap(), 30, 1).unwrap();
+    let mut segments = world.named("log-001/", ".log");
+    let has = |segment: &str, n: u64| {
+        let bytes = world.disk.read_file(segment).unwrap();
+        bytes.windows(10).any(|window| window == &value(n, LEN)[..10])
+    };
+    segments.retain(|segment| (0..60).any(|n| has(segment, n)));
+    // The older checkpoint begins in the last but one that is used.
+    let segment = &segments[segments.len() - 2];
+    let first = (0..60).find(|n| has(segment, *n));
+    let at = world.find(segment, &value(first.unwrap() + 2, LEN));
+    world.disk.corrupt(segment, at + 100, 0x10).unwrap();
+    for _ in 0..3 {
+        let engine = world.open();
+        (0..20).for_each(|_| engine.turn());
+        let refused = topic(&engine, "safe", Flush::Sync).append(Record::new(b"more")).unwrap_err();
+        assert!(matches!(refused, Error::Corrupt { .. }), "{refused}");
+        engine.close(std::time::Duration::from_secs(1)).unwrap();
+    }
+}
+
+#[test]
 fn a_rotten_header_is_damage_too() {
     let world = killed(2, N);
     let at = world.find(SEGMENT, &value(5, LEN)) & !4095;

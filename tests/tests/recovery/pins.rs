@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ringlog::sim::{Condition, Crash};
-use ringlog::{Ack, AppendOptions, Error, Flush, Offset, Record, TopicSpec};
+use ringlog::{Ack, AppendOptions, Error, Flush, Offset, Record, Start, TopicSpec};
 use ringlog_tests::world::{World, append, expected, log, topic, value, values};
 
 const LEN: usize = 1000;
@@ -31,16 +31,26 @@ fn a_segment_left_during_recovery_keeps_the_epoch_of_what_follows() {
 
 #[test]
 fn a_ring_is_replayed_into_the_next_segment() {
-    for n in 40..75 {
+    let mut rolled = 0;
+    for n in 20..64 {
         let mut world = World::new(n, |_| ());
-        world.options = world.options.clone().async_window(1 << 20, Duration::from_secs(60));
         let engine = world.open();
         let fast = topic(&engine, "fast", Flush::Async);
-        append(&fast, 0, n, LEN);
+        // Nothing reaches a segment: all there is is in the ring.
+        world.disk.freeze();
+        let mut written = 0;
+        while written < n && fast.try_append(Record::new(&value(written, LEN))).is_ok() {
+            written += 1;
+            // Upkeep goes on, and makes the next segment.
+            engine.turn();
+        }
+        rolled += u64::from(log(&engine, "log-001").written_end > 64 << 10);
         world.crash(Crash::Process);
         let engine = world.open();
-        assert_eq!(values(&topic(&engine, "fast", Flush::Async)).unwrap(), expected(n, LEN));
+        assert_eq!(values(&topic(&engine, "fast", Flush::Async)).unwrap(), expected(written, LEN));
+        assert_eq!(log(&engine, "log-001").recovery.lost_bytes, 0);
     }
+    assert!(rolled > 0);
 }
 
 #[test]
@@ -94,7 +104,13 @@ fn an_index_left_by_a_close_amid_its_segment_is_not_taken_for_whole() {
     world.remove("log-001/0000000000000000.idx");
     world.put("log-001/0000000000000000.idx", &index);
     let engine = world.open();
-    assert_eq!(values(&topic(&engine, "safe", Flush::Sync)).unwrap(), expected(200, LEN));
+    let safe = topic(&engine, "safe", Flush::Sync);
+    let mut reader = safe.reader(Start::Offset(Offset(30))).unwrap().records();
+    assert_eq!(reader.next().unwrap().unwrap().value.unwrap(), value(30, LEN));
+    // Nor does the segment look dead.
+    safe.trim(Offset(20)).unwrap();
+    (0..20).for_each(|_| engine.turn());
+    assert_eq!(values(&safe).unwrap(), expected(200, LEN)[20..]);
 }
 
 #[test]
@@ -226,4 +242,25 @@ fn a_reader_does_not_walk_into_what_recovery_cut() {
         assert_eq!(values(&topic(&world.open(), "safe", Flush::Sync)).unwrap(), all);
     }
     assert!(stale > 20, "{stale}");
+}
+
+#[test]
+fn a_deleted_topic_in_the_index_of_a_close_does_not_spoil_the_next_one() {
+    let world = World::new(5, |_| ());
+    let engine = world.open();
+    append(&topic(&engine, "gone", Flush::Sync), 0, 5, LEN);
+    append(&topic(&engine, "safe", Flush::Sync), 0, 100, LEN);
+    append(&topic(&engine, "gone", Flush::Sync), 5, 8, LEN);
+    engine.delete_topic("gone").unwrap();
+    (0..20).for_each(|_| engine.turn());
+    engine.close(Duration::from_secs(1)).unwrap();
+    drop(engine);
+    for round in 0..3 {
+        let engine = world.open();
+        let safe = topic(&engine, "safe", Flush::Sync);
+        append(&safe, 100 + round, 101 + round, LEN);
+        engine.close(Duration::from_secs(1)).unwrap();
+    }
+    let engine = world.open();
+    assert_eq!(values(&topic(&engine, "safe", Flush::Sync)).unwrap(), expected(103, LEN));
 }

@@ -53,6 +53,27 @@ fn a_ring_that_has_lost_its_pages_is_taken_as_far_as_it_proves_itself() {
 }
 
 #[test]
+fn nothing_beyond_a_hole_in_a_ring_is_taken() {
+    // Closed groups that the frozen device has not taken, each of a few frames.
+    let mut world = World::new(7, |_| ());
+    world.options = world.options.clone().group_bytes(4096);
+    let engine = world.open();
+    let fast = topic(&engine, "fast", Flush::Async);
+    world.disk.freeze();
+    append(&fast, 0, 30, 500);
+    world.crash(Crash::Process);
+    for hole in 0..30 {
+        let world = world.fork(hole);
+        let at = world.find(RING, format!("value {hole} ").as_bytes());
+        world.disk.corrupt(RING, at + 1, 1).unwrap();
+        let engine = world.open();
+        let found = values(&topic(&engine, "fast", Flush::Async)).unwrap();
+        assert_eq!(found, expected(hole, 500));
+        assert!(log(&engine, "log-001").recovery.lost_bytes > 0);
+    }
+}
+
+#[test]
 fn a_ring_cut_short_by_a_power_loss_is_as_good_as_missing() {
     let mut met = false;
     for seed in 0..40 {
