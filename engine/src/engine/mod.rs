@@ -7,6 +7,8 @@ mod info;
 mod maintenance;
 pub(crate) mod open;
 mod runner;
+#[cfg(all(test, feature = "sim"))]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -308,9 +308,7 @@ impl Log {
                 followers.append(&mut state.followers);
             }
         }
-        for (_, waker) in followers {
-            waker.wake();
-        }
+        waiters::wake_all(followers.into_iter().map(|(_, waker)| waker));
     }
 
     pub(crate) fn stop_reason(&self) -> Option<&Stop> {
@@ -364,7 +362,7 @@ impl Log {
             writer.streams.get_mut(id.0 as usize).and_then(Option::take)
         };
         if let Some(mut state) = removed {
-            state.followers.drain(..).for_each(|(_, waker)| waker.wake());
+            waiters::wake_all(state.followers.drain(..).map(|(_, waker)| waker));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! it first and fires after. Both sides are sequentially consistent, so one of them sees the other.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
@@ -83,7 +84,7 @@ impl Waiters {
             self.note_lowest(&inner);
             due
         };
-        due.into_values().for_each(Waker::wake);
+        wake_all(due.into_values());
     }
 
     /// Wakes everyone: the log was latched or closed.
@@ -95,5 +96,81 @@ impl Waiters {
         let lowest =
             inner.sorted.first_key_value().map_or(u64::MAX, |((position, _), _)| *position);
         self.lowest.store(lowest, Ordering::SeqCst);
+    }
+}
+
+/// Wakes them all, even if one panics: the others have no registration any more, so that nobody
+/// would wake them later. The panic then goes on.
+pub(crate) fn wake_all(wakers: impl Iterator<Item = Waker>) {
+    let mut panic = None;
+    for waker in wakers {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            panic.get_or_insert(payload);
+        }
+    }
+    if let Some(payload) = panic {
+        resume_unwind(payload);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Counts(AtomicUsize, bool);
+
+    impl Wake for Counts {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            assert!(!self.1, "asked to panic");
+        }
+    }
+
+    #[test]
+    fn those_up_to_the_watermark_are_woken_even_if_one_panics() {
+        let waiters = Waiters::default();
+        let counts = [false, true, false, false].map(|panics| {
+            let counts = Arc::new(Counts(AtomicUsize::new(0), panics));
+            waiters.register(7, &Waker::from(Arc::clone(&counts)), None);
+            counts
+        });
+        let later = Arc::new(Counts(AtomicUsize::new(0), false));
+        let ticket = waiters.register(9, &Waker::from(Arc::clone(&later)), None);
+        assert!(catch_unwind(AssertUnwindSafe(|| waiters.fire(8))).is_err());
+        assert!(counts.iter().all(|counts| counts.0.load(Ordering::SeqCst) == 1));
+        waiters.forget(ticket);
+        waiters.fire_all();
+        assert_eq!(later.0.load(Ordering::SeqCst), 0);
+    }
+
+    /// A waker that owns what is registered with the same waiters.
+    struct Owns(Arc<Waiters>, Ticket);
+
+    impl Wake for Owns {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Owns {
+        fn drop(&mut self) {
+            self.0.forget(self.1);
+        }
+    }
+
+    #[test]
+    fn a_waker_may_come_back_when_it_is_dropped() {
+        let waiters = Arc::new(Waiters::default());
+        let inner = waiters.register(3, Waker::noop(), None);
+        let waker = Waker::from(Arc::new(Owns(Arc::clone(&waiters), inner)));
+        let ticket = waiters.register(5, &waker, None);
+        drop(waker);
+        waiters.register(5, Waker::noop(), Some(ticket));
+        let waker = Waker::from(Arc::new(Owns(Arc::clone(&waiters), inner)));
+        let ticket = waiters.register(5, &waker, None);
+        drop(waker);
+        waiters.forget(ticket);
     }
 }

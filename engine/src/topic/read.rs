@@ -33,7 +33,7 @@ pub enum Start {
 /// A reader of a `sync` topic sees what is durable, one of an `async` topic what is written. It
 /// never blocks an append, and keeps the segment it reads from being recycled.
 pub struct Reader {
-    cursor: Cursor,
+    pub(crate) cursor: Cursor,
     log: Arc<Log>,
     stream: StreamId,
     host: Arc<dyn Host>,
