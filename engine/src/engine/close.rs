@@ -12,10 +12,18 @@ use crate::log::{Log, Stop};
 
 impl Inner {
     pub(super) fn close(&self, timeout: Duration) -> Result<()> {
+        if self.runner.is_current() {
+            let reason = "called by a waker on the engine's own thread, which cannot end itself";
+            return Err(Error::invalid("close", reason));
+        }
+        let started = Instant::now();
+        // Whoever comes second waits for the first.
+        let Some(_one_at_a_time) = self.closing.try_lock_for(timeout) else {
+            return Err(Error::Timeout { after: timeout, outcome_unknown: false });
+        };
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        let started = Instant::now();
         self.stop_claims();
         // A change of topics that is under way may yet make a log; the next one finds the engine
         // closed.

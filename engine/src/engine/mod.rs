@@ -62,6 +62,7 @@ pub(crate) struct Inner {
     maintenance: Arc<Maintenance>,
     lock: Mutex<Option<LockGuard>>,
     closed: AtomicBool,
+    closing: Mutex<()>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -189,6 +190,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Timeout`] if the device did not finish in time: what was acknowledged is safe all
     /// the same, and the next open recovers. [`Error::Latched`] if a log had failed.
+    /// [`Error::InvalidArgument`] from within a waker on the engine's own thread.
     pub fn close(&self, timeout: Duration) -> Result<()> {
         self.inner.close(timeout)
     }

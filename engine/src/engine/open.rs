@@ -104,6 +104,7 @@ pub(crate) fn open(
         maintenance,
         lock: Mutex::new(Some(lock)),
         closed: AtomicBool::new(false),
+        closing: Mutex::default(),
     };
     for log in logs {
         inner.adopt(&log);
