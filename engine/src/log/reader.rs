@@ -179,8 +179,8 @@ impl Cursor {
         }
     }
 
-    /// The walk has come to what is not visible yet; an error if the batch it looks for lies before,
-    /// in bytes that read as padding.
+    /// The walk has come to what is not visible yet; an error if the batch it looks for lies
+    /// before, in bytes that read as padding.
     fn nothing_before(&self, at: u64, visible: u64) -> Result<Option<Bytes>> {
         let mut writer = self.log.writer.lock();
         let state = writer.stream(self.stream).ok_or_else(|| self.deleted())?;
