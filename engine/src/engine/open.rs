@@ -68,8 +68,8 @@ pub(crate) fn open(
             return Err(Error::NotADataDirectory { path: disk.root().to_path_buf(), reason });
         }
     }
-    let lock = disk.lock(options.lock_timeout)?;
     check_facts(&*disk, &options)?;
+    let lock = disk.lock(options.lock_timeout)?;
     // Another process may have made it before this one had the lock.
     let meta = match read_meta(&*disk)? {
         Some(meta) => {
