@@ -82,7 +82,10 @@ pub struct Appended {
 /// else when it is polled with room. Appends that wait for room do not queue: a later one may come
 /// first. Whoever needs the order of calls under back-pressure asks with
 /// [`wait_for_room(false)`](AppendOptions::wait_for_room), and lets what is in flight finish when
-/// the answer is [`Error::Busy`]. Dropping it does not take back what was claimed: that
+/// the answer is [`Error::Busy`]. One that was polled and waits must be polled on, or dropped: a
+/// large one, for which the ring has to drain, keeps others out until then.
+///
+/// Dropping it does not take back what was claimed: that
 /// is appended all the same, and nobody hears of it.
 #[must_use = "an append that nobody waits for is not known to have succeeded"]
 pub struct AppendFuture {
