@@ -11,7 +11,6 @@
 
 mod aligned;
 mod ring_map;
-pub(crate) mod sys;
 mod waker;
 
 use std::fmt;
