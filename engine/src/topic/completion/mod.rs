@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -316,15 +316,6 @@ impl CompletionQueue {
         let outcome = Outcome::Read { reader: waiting.reader, result };
         self.state.lock().ready.push_back(Completion { tag: waiting.tag, outcome });
         self.signal.raise();
-    }
-
-    /// Blocks in the way of this queue's engine.
-    pub(super) fn block_on(
-        &self,
-        timeout: Duration,
-        poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>,
-    ) -> bool {
-        self.host.block_on(timeout, poll)
     }
 }
 
