@@ -10,7 +10,9 @@
 )]
 
 mod aligned;
+pub mod futex;
 pub mod ofd;
+mod page;
 mod ring_map;
 mod waker;
 
@@ -18,6 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use aligned::AlignedBuf;
+pub use page::Page;
 pub use ring_map::RingMap;
 pub use waker::Waker;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::buf::RingMap;
+use crate::buf::{Page, RingMap};
 use crate::driver::os::LockFile;
 use crate::error::{Error, Result};
 
@@ -113,6 +113,22 @@ pub trait Disk: Send + Sync + Debug {
     /// Maps and populates an existing ring file; `None` if there is none. Its length comes from the
     /// file.
     fn open_ring(&self, path: &str) -> io::Result<Option<RingMap>>;
+    /// Maps an existing ring file to read from while another process writes to it; `None` if there
+    /// is none, or it cannot be one.
+    fn open_ring_to_read(&self, path: &str) -> io::Result<Option<RingMap>> {
+        let _ = path;
+        Ok(None)
+    }
+    /// Maps the page in which sleeping readers of other processes leave a mark, making it if it is
+    /// not there; for the writer.
+    fn make_waiters(&self, path: &str) -> io::Result<Page> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, path.to_owned()))
+    }
+    /// Maps that page for a reader; `None` if it is not there, or may not be written.
+    fn open_waiters(&self, path: &str) -> io::Result<Option<Page>> {
+        let _ = path;
+        Ok(None)
+    }
     /// A name for something new: random, except in the simulator, which repeats itself.
     fn fresh_uuid(&self) -> Uuid {
         Uuid::new_v4()

@@ -271,6 +271,16 @@ impl Maker {
         } else {
             RingMap::private(options.ring_bytes).map_err(fail)?
         };
+        let sleepers = if in_file {
+            // Opening must not need space; without it readers of other processes poll.
+            self.disk.make_waiters(&format!("{}/WAITERS", id.dir())).ok()
+        } else {
+            if damaged.is_none() && id != META {
+                // What is in it is in segments now; readers shall not take it for this writer's.
+                let _ = self.disk.remove(&format!("{}/ring", id.dir()));
+            }
+            None
+        };
         let ring = Ring::new(map, in_file, recovered.position, recovered.epoch);
         let writer = Writer::new(Start {
             seed: Seed::of(recovered.uuid),
@@ -299,6 +309,8 @@ impl Maker {
             stop: damaged.map(Stop::Damaged),
             snapshot: recovered.snapshot,
             metrics: Counters::new(recovered.report),
+            sleepers,
+            follow: None,
         }))
     }
 

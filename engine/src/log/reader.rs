@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
+use super::follow::truncated;
 use super::lookup::Found;
 use super::segment::Segment;
 use super::waiters::Ticket;
@@ -48,6 +49,8 @@ pub(crate) struct Cursor {
     open: Option<(Arc<Segment>, FileRef)>,
     index: Option<Arc<SegmentIndex>>,
     pub(crate) verify: bool,
+    /// Of the history it reads, where the log is another process's.
+    generation: u64,
 }
 
 /// What a partition holds.
@@ -76,6 +79,8 @@ impl StreamState {
 impl Log {
     /// First, next, and a lower bound of the durable offset of a stream; `None` if it is gone.
     pub(crate) fn bounds(&self, stream: StreamId) -> Option<Bounds> {
+        // What fails here is told to whoever reads.
+        let _ = self.catch_up();
         let durable = self.durable();
         let mut writer = self.writer.lock();
         writer.stream(stream).map(|state| state.bounds(durable))
@@ -84,6 +89,7 @@ impl Log {
 
 impl Cursor {
     pub(crate) fn new(log: Arc<Log>, stream: StreamId, label: Arc<str>, next: u64) -> Self {
+        let generation = log.follow.as_ref().map_or(0, |follow| follow.generation());
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             log,
@@ -100,6 +106,7 @@ impl Cursor {
             open: None,
             index: None,
             verify: true,
+            generation,
         }
     }
 
@@ -117,6 +124,26 @@ impl Cursor {
         self.next = offset;
         self.at = None;
         self.epoch = LeaderEpoch(0);
+        self.generation = self.log.follow.as_ref().map_or(0, |follow| follow.generation());
+    }
+
+    /// In a log that is another process's: looks how far that has come, and whether what was read
+    /// is still part of it.
+    fn keep_up(&mut self) -> Result<()> {
+        let Some(follow) = &self.log.follow else { return Ok(()) };
+        if self.next >= self.known_end {
+            self.log.catch_up()?;
+        }
+        let generation = follow.generation();
+        if generation != self.generation {
+            let cut = follow.cut_since(self.generation, self.stream);
+            if let Some(end) = cut.filter(|end| *end < self.next) {
+                return Err(truncated(&self.label, self.next, end));
+            }
+            self.generation = generation;
+            self.relocate();
+        }
+        Ok(())
     }
 
     /// The next visible batch that ends at or beyond the cursor's offset; `None`: nothing more yet.
@@ -127,6 +154,7 @@ impl Cursor {
             if matches!(self.log.stop_reason(), Some(Stop::Closed)) {
                 return Err(self.log.stop_error(false));
             }
+            self.keep_up()?;
             let visible = self.log.visible();
             self.looked = visible;
             let Some(at) = self.locate()? else { return Ok(None) };
@@ -228,7 +256,11 @@ impl Cursor {
             return Ok(None);
         }
         if self.at.is_none() {
-            let found = self.log.find(self.stream, self.next)?.ok_or_else(|| {
+            let found = self.log.find(self.stream, self.next)?;
+            if found.is_none() && self.log.forgets(self.stream) {
+                return Err(self.deleted());
+            }
+            let found = found.ok_or_else(|| {
                 let path = self.log.disk.root().join(&self.log.name);
                 let reason = format!("offset {} of {} is in no segment", self.next, self.label);
                 Error::corrupt(path, 0, reason)
@@ -297,9 +329,9 @@ impl Cursor {
         if want < len.min(GROUP_HEADER_BYTES) as u64 {
             return Ok(false);
         }
-        if at >= self.log.ring.lo() {
-            let mut bytes = vec![0; want.min(self.log.ring.len()) as usize];
-            if self.log.ring.copy(at, &mut bytes) {
+        if at >= self.log.tail_lo() {
+            let mut bytes = vec![0; want.min(self.log.tail_len()) as usize];
+            if self.log.copy_tail(at, &mut bytes) {
                 self.set_window(at, bytes);
                 return Ok(bytes_suffice(self.window.len(), len));
             }
@@ -308,13 +340,19 @@ impl Cursor {
             self.relocate();
             return Ok(true);
         };
-        let mut bytes = vec![0; want.min(self.log.released().saturating_sub(at)) as usize];
+        let mut bytes = vec![0; want.min(self.log.in_segments().saturating_sub(at)) as usize];
         let read = file.read_at(&mut bytes, at - segment.base()).map_err(io_error(
             &*self.log.disk,
             "read",
             segment.path(),
         ))?;
         bytes.truncate(read);
+        if !self.log.is_current() {
+            // What was read may be another writer's already; whoever follows finds out.
+            self.log.catch_up()?;
+            self.relocate();
+            return Ok(true);
+        }
         if read < len.min(GROUP_HEADER_BYTES) {
             return Err(self.damaged(at, "the file ends here"));
         }
@@ -340,6 +378,7 @@ impl Cursor {
                 Ok(Some(file))
             }
             Err(_) if self.log.segment_at(segment.base()).is_none() => Ok(None),
+            Err(_) if self.log.has_retired(segment, self.stream)? => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -362,9 +401,17 @@ impl Cursor {
     /// False: look again at once.
     pub(crate) fn follow(&mut self, waker: &Waker) -> Result<bool> {
         let level = self.log.class.ack();
+        if let Some(follow) = &self.log.follow {
+            follow.want();
+        }
         {
             let mut writer = self.log.writer.lock();
-            if writer.stopped && !matches!(self.log.stop_reason(), Some(Stop::Damaged(_))) {
+            let over = match self.log.stop_reason() {
+                Some(Stop::Damaged(_)) => false,
+                Some(_) => true,
+                None => writer.stopped && self.log.follow.is_none(),
+            };
+            if over {
                 drop(writer);
                 return Err(self.log.stop_error(false));
             }
