@@ -51,6 +51,8 @@ pub(crate) struct Cursor {
     pub(crate) verify: bool,
     /// Of the history it reads, where the log is another process's.
     generation: u64,
+    /// Bytes to fetch at once, unless one batch is larger.
+    pub(crate) window_bytes: usize,
 }
 
 /// What a partition holds.
@@ -107,6 +109,7 @@ impl Cursor {
             index: None,
             verify: true,
             generation,
+            window_bytes: READ_WINDOW_BYTES,
         }
     }
 
@@ -227,6 +230,13 @@ impl Cursor {
         self.open = None;
     }
 
+    /// There is nothing more for now: gives back the memory and the segment it holds.
+    pub(crate) fn rest(&mut self) {
+        self.window = Bytes::new();
+        self.open = None;
+        self.index = None;
+    }
+
     /// The window and its first position; an empty one there if it does not reach to `at`.
     fn window_from(&mut self, at: u64) -> (u64, &[u8]) {
         let reach = self.window_start + self.window.len() as u64;
@@ -325,7 +335,7 @@ impl Cursor {
             return Ok(true);
         };
         let bound = visible.min(segment.end());
-        let want = (len.max(READ_WINDOW_BYTES) as u64).min(bound - at);
+        let want = (len.max(self.window_bytes) as u64).min(bound - at);
         if want < len.min(GROUP_HEADER_BYTES) as u64 {
             return Ok(false);
         }
