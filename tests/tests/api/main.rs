@@ -13,6 +13,7 @@ mod load;
 mod open;
 mod order;
 mod read;
+mod shards;
 mod topics;
 mod trim;
 
