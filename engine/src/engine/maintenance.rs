@@ -112,7 +112,7 @@ mod tests {
     fn upkeep_that_hangs_is_not_waited_for_beyond_the_deadline() {
         let maintenance = Maintenance::default();
         let (hang, gone) = crossbeam::channel::bounded::<()>(0);
-        let hangs = move || drop(gone.recv());
+        let hangs = move || assert!(gone.recv().is_err());
         let worker = Worker::spawn("hangs".to_owned(), hangs).unwrap();
         *maintenance.worker.lock() = Some(Arc::new(worker));
         assert!(!maintenance.end(Duration::from_millis(10)));

@@ -106,7 +106,9 @@ impl Runner {
         let (next, now) = (earliest(&seats), clock.now());
         for at in 0..seats.len() {
             // What would end a thread's sleep ends the simulated one before it has begun.
-            controls.iter().for_each(|control| busy |= control.waker.clear());
+            for control in controls {
+                busy |= control.waker.clear();
+            }
             busy |= maintenance.is_pending() || clock.now() != now;
             // An error has latched the logs already.
             let turned = seats[at].shard.turn(if busy { Next::Again } else { next });
@@ -145,6 +147,20 @@ impl Runner {
         match self {
             Self::Threads(threads) => threads.iter().any(ShardThread::is_current),
             Self::Caller { .. } => false,
+        }
+    }
+
+    /// Whether blocking calls turn the shards themselves.
+    pub(crate) fn is_caller_driven(&self) -> bool {
+        matches!(self, Self::Caller { .. })
+    }
+
+    /// Ends the sleep of a blocking call that turns the shards. Only writes to an eventfd.
+    pub(crate) fn wake(&self) {
+        if let Self::Caller { controls, .. } = self {
+            for control in controls {
+                control.waker.wake();
+            }
         }
     }
 

@@ -90,13 +90,13 @@ fn written_records_of_every_shard_survive_a_kill_and_another_number_of_shards() 
             let info = topic.describe().unwrap();
             info.partitions.iter().map(|partition| partition.log).collect::<Vec<_>>()
         };
-        let placed = places(&topic);
+        let before_it = places(&topic);
         drop(topic);
         world.crash(Crash::Process);
         world.options = world.options.shards(after);
         let engine = world.open();
         let topic = engine.topic("t").unwrap();
-        assert_eq!(places(&topic), placed);
+        assert_eq!(places(&topic), before_it);
         for id in 0..6 {
             let partition = topic.partition(id).unwrap();
             assert_eq!(values(&partition).unwrap(), expected(20, LEN));
