@@ -11,8 +11,8 @@ use crate::limits::{
     BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_BYTES_MAX_DEFAULT,
     GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX, META_PAYLOAD_BYTES_MAX, META_RING_BYTES,
     META_SEGMENT_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, RING_BYTES_DEFAULT, RING_BYTES_MAX,
-    RING_BYTES_MIN, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, WINDOW_BYTES_MAX,
-    WINDOW_TIME_MAX,
+    RING_BYTES_MIN, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SHARDS_MAX,
+    WINDOW_BYTES_MAX, WINDOW_TIME_MAX,
 };
 
 /// When a topic's appends are acknowledged, and which log they go to.
@@ -93,7 +93,10 @@ words!(Backend { Auto = "auto", Uring = "io_uring", Plain = "plain" });
 pub struct Options {
     pub(crate) create: bool,
     pub(crate) allow_volatile: bool,
+    pub(crate) read_only: bool,
     pub(crate) backend: Backend,
+    pub(crate) shards: usize,
+    pub(crate) pin_shards: bool,
     pub(crate) append_timeout: Duration,
     pub(crate) lock_timeout: Duration,
     pub(crate) close_timeout: Duration,
@@ -105,7 +108,10 @@ impl Default for Options {
         Self {
             create: true,
             allow_volatile: false,
+            read_only: false,
             backend: Backend::Auto,
+            shards: 1,
+            pin_shards: false,
             append_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(30),
@@ -165,6 +171,36 @@ impl Options {
         self
     }
 
+    /// Whether to open only to read (default: no): beside a writer of another process, or without
+    /// one, and with no more than the right to read. Nothing is created, repaired or locked, except
+    /// that retired segments are not recycled meanwhile; appends, and changes of topics, get
+    /// [`Error::ReadOnly`].
+    ///
+    /// It sees every topic of the directory. Of a `sync` topic it sees what is durable, of an
+    /// `async` one what is written, within about as long as it takes to wake two threads; it sleeps
+    /// until there is more. Where it may not write to `WAITERS`, which is how a writer knows that
+    /// somebody sleeps, it looks every millisecond while somebody follows. Of a writer that dies it
+    /// keeps what that had made visible, and goes on with the next one. Options about writing mean
+    /// nothing here.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ringlog::Error> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use ringlog::{Engine, Record, Start, TopicSpec};
+    /// let writer = Engine::options().open(dir.path())?;
+    /// let orders = writer.open_or_create_topic(TopicSpec::new("orders"))?.partition(0)?;
+    /// orders.append(Record::new(b"one espresso"))?;
+    /// // As in another process:
+    /// let engine = Engine::options().read_only(true).open(dir.path())?;
+    /// let mut reader = engine.topic("orders")?.partition(0)?.reader(Start::Earliest)?;
+    /// assert_eq!(reader.next_batch()?.map(|batch| batch.len()), Some(1));
+    /// # Ok(()) }
+    /// ```
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
     /// Size of a segment file in bytes, a multiple of 4096 (default 128 MiB); at least twice
     /// `max_payload_bytes`. A log's first segment is smaller, so that opening is fast.
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
@@ -206,6 +242,22 @@ impl Options {
         self
     }
 
+    /// How many shards flush the logs (default 1, at most 64): each is a thread with an `io_uring`
+    /// of its own. A topic's partitions are spread over as many logs of its flush class as there
+    /// are shards when it is made, and stay there. A directory may be opened with another number
+    /// each time: its logs are shared out among the shards that there are, nothing moves.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// Whether each shard's thread stays on a processor of its own, in turn those that the process
+    /// may use (default: no, the kernel places them).
+    pub fn pin_shards(mut self, pin: bool) -> Self {
+        self.pin_shards = pin;
+        self
+    }
+
     /// Whether to open on a filesystem that keeps nothing over a power loss (default: no).
     /// *Durable* then means no more than that filesystem's flush.
     pub fn allow_volatile(mut self, allow: bool) -> Self {
@@ -244,6 +296,14 @@ impl Options {
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
+        if !(1..=SHARDS_MAX).contains(&self.shards) {
+            let reason = format!("{} is not within 1..={SHARDS_MAX}", self.shards);
+            return Err(Error::invalid("shards", reason));
+        }
+        self.validate_log()
+    }
+
+    fn validate_log(&self) -> Result<()> {
         let log = &self.log;
         let aligned = GROUP_ALIGN as u64;
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&log.segment_bytes)

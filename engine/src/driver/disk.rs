@@ -143,9 +143,32 @@ pub trait Disk: Send + Sync + Debug {
     /// lives; whoever maps or reads segments without the writer's knowledge holds it before it
     /// opens the first. `None`: there is no READERS that may be opened.
     fn hold_readers(&self) -> io::Result<Option<ReadersGuard>>;
+    /// Tells of changes of files from now on; `None`: nobody does.
+    fn watch(&self) -> io::Result<Option<Box<dyn Watched>>> {
+        Ok(None)
+    }
     /// Keeps such readers out while the answer lives, which is to be a moment; `None`: somebody
     /// holds READERS, or it is not there.
     fn exclude_readers(&self) -> io::Result<Option<ReadersGuard>>;
+}
+
+/// What has changed in a data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// Files of these logs.
+    Logs(Vec<u32>),
+    /// Anything.
+    Root,
+    /// The wait was ended.
+    Ended,
+}
+
+/// Tells of changes of files.
+pub trait Watched: Send + Sync + Debug {
+    /// Sleeps until there are any, or it is ended.
+    fn wait(&self) -> io::Result<Changed>;
+    /// Ends the wait, this one or the next.
+    fn end(&self);
 }
 
 /// A hold on READERS, until dropped; see [`Disk::hold_readers`].

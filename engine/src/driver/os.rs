@@ -7,6 +7,7 @@ mod facts;
 mod file;
 mod lock;
 mod readers;
+mod watch;
 
 use std::ffi::CString;
 use std::io::{self, ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem};
@@ -20,7 +21,7 @@ use rustix::io::Errno;
 
 use crate::buf::{Page, RingMap};
 use crate::driver::disk::{
-    DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode, ReadersGuard,
+    DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode, ReadersGuard, Watched,
 };
 use crate::error::{Error, Result};
 use crate::limits::{RING_BYTES_MAX, RING_BYTES_MIN, RING_CONTROL_BYTES};
@@ -44,6 +45,7 @@ pub struct OsDisk {
     // Found out when first asked for: a reader never asks, and must create nothing, not even the
     // nameless file that the trial of O_DIRECT takes.
     facts: OnceLock<DiskFacts>,
+    reads_only: bool,
 }
 
 impl OsDisk {
@@ -63,7 +65,12 @@ impl OsDisk {
             }
             Err(errno) => return Err(failed(errno.into())),
         };
-        Ok(Self { root, dir, facts: OnceLock::new() })
+        Ok(Self { root, dir, facts: OnceLock::new(), reads_only: false })
+    }
+
+    /// Opens the directory at `path` to read it; nothing will be tried out there.
+    pub fn open_to_read(path: &Path) -> Result<Self> {
+        Ok(Self { reads_only: true, ..Self::open(path, false)? })
     }
 
     /// Opens a directory below the root, one component at a time.
@@ -195,7 +202,7 @@ impl Disk for OsDisk {
     }
 
     fn facts(&self) -> &DiskFacts {
-        self.facts.get_or_init(|| facts::find_out(self.dir.as_fd()))
+        self.facts.get_or_init(|| facts::find_out(self.dir.as_fd(), !self.reads_only))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<DirEntry>> {
@@ -334,6 +341,11 @@ impl Disk for OsDisk {
 
     fn hold_readers(&self) -> io::Result<Option<ReadersGuard>> {
         readers::hold(&self.dir)
+    }
+
+    fn watch(&self) -> io::Result<Option<Box<dyn Watched>>> {
+        let watch = watch::Watch::new(self.root.clone())?;
+        Ok(watch.map(|watch| Box::new(watch) as Box<dyn Watched>))
     }
 
     fn exclude_readers(&self) -> io::Result<Option<ReadersGuard>> {

@@ -1,4 +1,4 @@
-//! An engine: an open data directory, its logs, the shard that flushes them and the thread that
+//! An engine: an open data directory, its logs, the shards that flush them and the thread that
 //! does the slow work. Opening recovers; closing, or dropping, flushes and leaves a clean end.
 
 mod changes;
@@ -6,9 +6,12 @@ mod close;
 mod info;
 mod maintenance;
 pub(crate) mod open;
+mod placement;
+mod read_only;
 mod runner;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,9 +26,10 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::config::{Ack, Options};
 use crate::driver::disk::LockGuard;
+#[cfg(feature = "sim")]
+use crate::driver::op::Driver;
 use crate::error::{Error, Result};
 use crate::ids::LogId;
-use crate::limits::STREAMS_MAX;
 use crate::log::{Log, Stop};
 use crate::topic::catalog::{Catalog, Change, TopicMeta};
 use crate::topic::completion::CompletionQueue;
@@ -35,6 +39,7 @@ use changes::Unsettled;
 pub use info::{Capabilities, LogCapabilities, Stat};
 use maintenance::Maintenance;
 use open::Maker;
+use read_only::Reading;
 use runner::Runner;
 
 /// The metadata log.
@@ -64,6 +69,8 @@ pub(crate) struct Inner {
     lock: Mutex<Option<LockGuard>>,
     closed: AtomicBool,
     closing: Mutex<()>,
+    /// It only reads.
+    reading: Option<Reading>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -108,7 +115,8 @@ impl Engine {
         Arc::clone(&self.inner) as Arc<dyn Host>
     }
 
-    /// Makes a topic, durably, and its log if it is the first of its flush class. Blocks.
+    /// Makes a topic, durably, its partitions spread over the shards, and the first log of its
+    /// flush class on a shard that has none yet. Blocks.
     ///
     /// # Errors
     /// [`Error::TopicExists`], [`Error::InvalidArgument`] for a name or count out of range,
@@ -124,22 +132,15 @@ impl Engine {
         if self.inner.catalog.read().topic(&spec.name).is_some() {
             return Err(Error::TopicExists { topic: spec.name });
         }
-        let id = self.inner.log_for(spec.flush, changing)?;
-        let first_stream = self.inner.catalog.read().logs.get(&id).map_or(0, |log| log.next_stream);
-        if first_stream.saturating_add(spec.partitions) > STREAMS_MAX {
-            let reason = format!("this log has had {first_stream} of at most {STREAMS_MAX}");
-            return Err(Error::invalid("partitions", reason));
-        }
+        let placement = self.inner.place(spec.partitions, spec.flush, changing)?;
         let meta = TopicMeta {
             name: spec.name,
             uuid: self.inner.maker.disk.fresh_uuid(),
             flush: spec.flush,
             partitions: spec.partitions,
-            log: id,
-            first_stream,
+            placement,
         };
         let name = meta.name.clone();
-        self.inner.log(LogId(id))?;
         self.inner.change(Change::TopicCreated(meta), changing)?;
         self.topic(&name)
     }
@@ -149,11 +150,12 @@ impl Engine {
     /// # Errors
     /// [`Error::UnknownTopic`].
     pub fn topic(&self, name: &str) -> Result<Topic> {
+        self.inner.refresh()?;
         let catalog = self.inner.catalog.read();
         let unknown = || Error::UnknownTopic { topic: name.to_owned() };
         let meta = catalog.topic(name).ok_or_else(unknown)?;
-        let log = self.inner.log(LogId(meta.log))?;
-        Ok(Topic::new(Arc::clone(meta), log, self.host()))
+        let logs = self.inner.logs_of(meta)?;
+        Ok(Topic::new(Arc::clone(meta), logs, self.host()))
     }
 
     /// The topic of this name, made if it is not there. One that is there stays as it is, whatever
@@ -163,6 +165,11 @@ impl Engine {
     /// As [`create_topic`](Self::create_topic).
     pub fn open_or_create_topic(&self, spec: TopicSpec) -> Result<Topic> {
         self.inner.check_open()?;
+        if self.inner.is_read_only() {
+            let found = self.topic(&spec.name);
+            let missing = matches!(found, Err(Error::UnknownTopic { .. }));
+            return if missing { self.inner.check_writable().and(found) } else { found };
+        }
         let mut changing = self.inner.begin_change()?;
         match self.topic(&spec.name) {
             Err(Error::UnknownTopic { .. }) => self.create_locked(spec, &mut changing),
@@ -172,6 +179,8 @@ impl Engine {
 
     /// Every topic, by name.
     pub fn topics(&self) -> Vec<TopicInfo> {
+        // What is known is told, even if what is new cannot be read.
+        let _ = self.inner.refresh();
         let names: Vec<String> =
             self.inner.catalog.read().topics().map(|topic| topic.name.clone()).collect();
         // One deleted meanwhile is left out.
@@ -188,7 +197,7 @@ impl Engine {
         let mut changing = self.inner.begin_change()?;
         let unknown = || Error::UnknownTopic { topic: name.to_owned() };
         let meta = self.inner.catalog.read().topic(name).cloned().ok_or_else(unknown)?;
-        self.inner.log(LogId(meta.log))?;
+        self.inner.logs_of(&meta)?;
         self.inner.change(Change::TopicDeleted { uuid: meta.uuid }, &mut changing)
     }
 
@@ -257,7 +266,12 @@ impl Engine {
         self.inner.close(timeout)
     }
 
-    /// Turns the shard and upkeep once, where no thread does.
+    /// How many shards flush its logs.
+    pub fn shards(&self) -> usize {
+        self.inner.runner.shards()
+    }
+
+    /// Turns every shard, and upkeep, once, where no thread does.
     #[cfg(feature = "sim")]
     pub fn turn(&self) {
         self.inner.runner.turn();
@@ -275,8 +289,9 @@ impl Engine {
         clock: Clock,
     ) -> Result<Self> {
         options.validate()?;
-        let driver = Box::new(crate::driver::sim::SimDriver::new(disk));
-        open::open(Arc::new(disk.clone()), options, clock, open::Turned::ByCaller(driver))
+        let driver = || Box::new(crate::driver::sim::SimDriver::new(disk)) as Box<dyn Driver>;
+        let drivers = (0..options.shards).map(|_| driver()).collect();
+        open::open(Arc::new(disk.clone()), options, clock, open::Turned::ByCaller(drivers))
     }
 }
 
@@ -292,6 +307,10 @@ impl Options {
     /// opening: appends to it fail, reads outside the damage go on.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
         self.validate()?;
+        if self.read_only {
+            let disk = crate::driver::os::OsDisk::open_to_read(path.as_ref())?;
+            return read_only::open(Arc::new(disk), self);
+        }
         let disk = crate::driver::os::OsDisk::open(path.as_ref(), self.create)?;
         open::open(Arc::new(disk), self, Clock::default(), open::Turned::ByThread)
     }
@@ -321,7 +340,12 @@ impl Inner {
         })
     }
 
-    /// Hands a log to the shard and to maintenance.
+    /// The logs of a topic's placement, run by run.
+    fn logs_of(&self, topic: &TopicMeta) -> Result<Arc<[Arc<Log>]>> {
+        topic.placement.iter().map(|run| self.log(LogId(run.log))).collect()
+    }
+
+    /// Hands a log to its shard and to maintenance.
     fn adopt(&self, log: &Arc<Log>) {
         self.maintenance.add(Arc::clone(log));
         self.runner.add(Arc::clone(log));

@@ -350,7 +350,8 @@ impl Cursor {
             self.relocate();
             return Ok(true);
         };
-        let mut bytes = vec![0; want.min(self.log.in_segments().saturating_sub(at)) as usize];
+        let mut bytes =
+            vec![0; want.min(self.log.in_segments(at, len).saturating_sub(at)) as usize];
         let read = file.read_at(&mut bytes, at - segment.base()).map_err(io_error(
             &*self.log.disk,
             "read",

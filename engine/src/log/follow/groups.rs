@@ -104,7 +104,9 @@ impl Walk {
 impl Log {
     /// One group, or as much of it as there is, below `reach`.
     pub(super) fn piece(&self, source: &Source, walk: &mut Walk, reach: u64) -> Result<Piece> {
-        if walk.at >= reach {
+        // A header alone shows nothing; that of a frame which is too large for the ring comes to its
+        // segment only with the frame.
+        if walk.at >= reach || reach <= walk.base + GROUP_HEADER_BYTES as u64 {
             return Ok(Piece::End);
         }
         if walk.base == walk.segment.end() {

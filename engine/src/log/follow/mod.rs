@@ -90,6 +90,10 @@ pub(crate) struct Walk {
     /// A metadata log's state at the checkpoint it was read from; and changes of topics since, that
     /// were shown and not yet taken.
     pub(crate) snapshot: Option<Vec<u8>>,
+    /// It began anew: whoever waits for a position waits for another now.
+    pub(crate) restarted: bool,
+    /// Streams of deleted topics, which are never given out again.
+    pub(crate) gone: BTreeSet<StreamId>,
     pub(crate) metadata: Vec<Vec<u8>>,
 }
 
@@ -196,10 +200,15 @@ impl Log {
             return Ok(());
         }
         let mut wakers = Vec::new();
-        let done = self.walk_on(follow, &mut follow.walk.lock(), &mut wakers);
+        let (done, restarted) = {
+            let mut walk = follow.walk.lock();
+            let done = self.walk_on(follow, &mut walk, &mut wakers);
+            (done, std::mem::take(&mut walk.restarted))
+        };
         // Without the lock: a waker may come back here.
-        self.written_waiters.fire(self.written());
-        self.durable_waiters.fire(self.durable());
+        let upto = |watermark| if restarted { u64::MAX } else { watermark };
+        self.written_waiters.fire(upto(self.written()));
+        self.durable_waiters.fire(upto(self.durable()));
         wake_all(wakers.into_iter());
         done
     }
@@ -315,18 +324,21 @@ impl Log {
                 // One that nobody has appended to yet is in no checkpoint.
                 streams.get(StreamId(id as u32));
             }
+            for id in &walk.gone {
+                if let Some(gone) = streams.0.get_mut(id.0 as usize) {
+                    *gone = None;
+                }
+            }
             writer.streams = streams.0;
             *self.segments.write() = found.segments;
             self.set_released(found.walk.base);
             self.ring.place_durable(found.walk.base);
         }
-        *walk = found.walk;
+        *walk = Walk { gone: std::mem::take(&mut walk.gone), restarted: true, ..found.walk };
         let ends = self.read_on(follow, walk, &found.checkpoint, cut, wakers)?;
         if cut.is_some() {
             follow.note_cut(ends);
         }
-        self.written_waiters.fire_all();
-        self.durable_waiters.fire_all();
         Ok(())
     }
 
@@ -370,6 +382,7 @@ impl Log {
         match parsed.what {
             What::GroupEnd => {}
             What::Metadata(payload) => walk.metadata.push(payload),
+            What::Frame { stream, .. } if walk.gone.contains(&stream) => {}
             What::Frame { stream, kind } => {
                 let state = streams.get(stream);
                 kind.apply(state, parsed.position, parsed.end);
@@ -413,11 +426,15 @@ impl Log {
         }
     }
 
-    /// Everything below can be read from segments.
-    pub(crate) fn in_segments(&self) -> u64 {
+    /// Everything below can be read from segments, by whoever needs `len` bytes from `at` on.
+    pub(crate) fn in_segments(&self, at: u64, len: usize) -> u64 {
         match &self.follow {
             None => self.released(),
-            Some(follow) => follow.source().in_segments().min(self.released()),
+            // The ring's end may be amid a group, and that one is in its segment whole.
+            Some(follow) => {
+                let whole = follow.source().in_segments().max(at + len as u64);
+                whole.min(self.released())
+            }
         }
     }
 
@@ -428,6 +445,34 @@ impl Log {
 }
 
 impl Log {
+    /// Takes in streams of topics that are new, and takes out those of topics that are gone.
+    pub(crate) fn match_streams(&self, new: BTreeSet<StreamId>, gone: BTreeSet<StreamId>) {
+        let Some(follow) = &self.follow else { return };
+        // Nothing is walked meanwhile.
+        let mut walk = follow.walk.lock();
+        {
+            let mut writer = self.writer.lock();
+            let mut streams = Streams(std::mem::take(&mut writer.streams));
+            for stream in new {
+                streams.get(stream);
+            }
+            writer.streams = streams.0;
+        }
+        walk.gone.extend(gone.iter().copied());
+        // A waker may come back to the walk.
+        drop(walk);
+        for stream in gone {
+            self.remove_stream(stream);
+        }
+    }
+
+    /// Lets everyone who sleeps look again.
+    pub(crate) fn wake_readers(&self) {
+        self.written_waiters.fire_all();
+        self.durable_waiters.fire_all();
+        self.wake_followers();
+    }
+
     /// Whether the writer of a following log has retired a segment that cannot be opened; if so it
     /// is forgotten here too.
     pub(crate) fn has_retired(&self, segment: &Segment, stream: StreamId) -> Result<bool> {

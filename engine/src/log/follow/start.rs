@@ -2,7 +2,7 @@
 //! anything. The order of evidence is recovery's: segments first, whole groups only; then the ring,
 //! if it is of the same writer, frame by frame.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -70,6 +70,7 @@ pub(crate) fn open(
         id,
         uuid: loaded.checkpoint.log,
         class,
+        shard: 0,
         options: options.clone(),
         disk: Arc::clone(disk),
         ring: Ring::new(private, false, loaded.walk.base, loaded.checkpoint.epoch),
@@ -181,6 +182,8 @@ fn start_of(
         pending: VecDeque::new(),
         kept: Vec::new(),
         snapshot: Some(checkpoint.snapshot.clone()),
+        gone: BTreeSet::new(),
+        restarted: false,
         metadata: Vec::new(),
     };
     Ok(Loaded { checkpoint, segments, streams, walk })
