@@ -10,7 +10,9 @@
 )]
 
 mod aligned;
+pub mod fork;
 mod ring_map;
+pub mod thread;
 mod waker;
 
 use std::fmt;
