@@ -11,6 +11,7 @@
 
 mod aligned;
 pub mod fork;
+pub mod ofd;
 mod ring_map;
 pub mod thread;
 mod waker;
