@@ -128,6 +128,7 @@ pub struct LockGuard {
     /// The locked file; `None` in the simulator.
     pub(crate) file: Option<Arc<LockFile>>,
     /// What else releases the lock when it is dropped: the simulator's hold on its disk.
+    #[expect(dead_code, reason = "kept to be dropped")]
     pub(crate) token: Option<Arc<dyn Any + Send + Sync>>,
 }
 
