@@ -102,7 +102,7 @@ impl Input {
         })
     }
 
-    /// A member of what `append_many` takes: a buffer, `None`, a mapping, or a record that was read.
+    /// A member of what `append_many` takes: a buffer, `None`, a dict, or a record that was read.
     fn of(item: &Bound<'_, PyAny>) -> PyResult<Self> {
         if !item.is_instance_of::<PyBytes>() {
             // A record is a buffer, too: over its value alone.

@@ -1,4 +1,4 @@
-//! Readers: iterators over records or batches, which end where the partition ends now, or follow it.
+//! Readers: iterators over records or batches, which end where the partition ends now, or follow.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! One record that was read: small, because there are millions of them. It holds its batch and where
-//! its parts lie; memoryviews are made when they are asked for.
+//! One record that was read: small, because there are millions of them. It holds its batch and
+//! where its parts lie; memoryviews are made when they are asked for.
 
 use std::ffi::c_int;
 

@@ -121,7 +121,9 @@ impl PyPartition {
     /// `value` and `key` are bytes-like or `None`; `headers` are pairs of a str and a bytes-like
     /// object or `None`. Everything is taken in before this returns. Waits for room and for the
     /// acknowledgement, `timeout` seconds at most.
-    #[pyo3(signature = (value, *, key=None, headers=None, timestamp_ms=None, ack=None, timeout=None))]
+    #[pyo3(signature = (
+        value, *, key=None, headers=None, timestamp_ms=None, ack=None, timeout=None
+    ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn append(
         &self,

@@ -7,7 +7,8 @@
 //! falling asleep.
 //!
 //! What the engine can only do blocking (opening, closing, changing topics) is done by a helper
-//! thread while the main thread sleeps in this way; other threads get no signals and do it themselves.
+//! thread while the main thread sleeps in this way; other threads get no signals and do it
+//! themselves.
 
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
