@@ -1,8 +1,8 @@
 //! A batch that was read, and who may look into its memory.
 //!
 //! Python's views (memoryview, `NumPy`) hold the batch while they exist and are counted;
-//! `release()` gives the memory back only when there is none. Everything that reads the batch without a view
-//! counts itself for as long as it looks.
+//! `release()` gives the memory back only when there is none. Everything that reads the
+//! batch without a view counts itself for as long as it looks.
 
 use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
