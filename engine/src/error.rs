@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::Offset;
+use crate::ids::{Appended, Offset, PartitionId};
 
 /// The engine's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -78,6 +78,16 @@ pub enum Error {
     Busy {
         /// The log's directory.
         log: String,
+    },
+    /// Some of the partitions of [`Topic::append_many`](crate::Topic::append_many) took their part,
+    /// or may have, and some did not: calling again with everything would append some of it twice.
+    #[error("{} of {} partitions acknowledged; the first that did not: {cause}",
+        parts.iter().filter(|part| part.result.is_ok()).count(), parts.len())]
+    PartlyAppended {
+        /// What became of each partition's part.
+        parts: Arc<[PartOutcome]>,
+        /// The first error among them.
+        cause: Arc<Error>,
     },
     /// As many submissions as a completion queue takes have not been polled for yet; nothing was
     /// submitted.
@@ -180,6 +190,18 @@ pub enum Error {
     },
 }
 
+/// What became of one partition's part of [`Topic::append_many`](crate::Topic::append_many).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PartOutcome {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Which of the records given went there, by their place among them, ascending.
+    pub records: Vec<usize>,
+    /// Their offsets, or why they have none.
+    pub result: Result<Appended>,
+}
+
 fn written(outcome_unknown: bool, otherwise: &'static str) -> &'static str {
     if outcome_unknown { "whether this was written is unknown" } else { otherwise }
 }
@@ -227,6 +249,7 @@ impl Error {
             | Self::Timeout { .. }
             | Self::Locked { .. }
             | Self::NoSpace { .. } => ErrorKind::Retry,
+            Self::PartlyAppended { cause, .. } => cause.kind(),
             Self::Closed { .. } | Self::Latched { .. } => ErrorKind::Reopen,
             Self::Corrupt { .. } | Self::UnsupportedFormat { .. } => ErrorKind::Restore,
             Self::ReadOnly { .. } | Self::NotDurable { .. } | Self::Io { .. } => ErrorKind::System,
@@ -243,6 +266,7 @@ impl Error {
         matches!(
             self,
             Self::Timeout { outcome_unknown: true, .. }
+                | Self::PartlyAppended { .. }
                 | Self::Closed { outcome_unknown: true }
                 | Self::Latched { outcome_unknown: true, .. }
         )

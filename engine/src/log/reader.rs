@@ -48,6 +48,8 @@ pub(crate) struct Cursor {
     open: Option<(Arc<Segment>, FileRef)>,
     index: Option<Arc<SegmentIndex>>,
     pub(crate) verify: bool,
+    /// Bytes to fetch at once, unless one batch is larger.
+    pub(crate) window_bytes: usize,
 }
 
 /// What a partition holds.
@@ -100,6 +102,7 @@ impl Cursor {
             open: None,
             index: None,
             verify: true,
+            window_bytes: READ_WINDOW_BYTES,
         }
     }
 
@@ -199,6 +202,13 @@ impl Cursor {
         self.open = None;
     }
 
+    /// There is nothing more for now: gives back the memory and the segment it holds.
+    pub(crate) fn rest(&mut self) {
+        self.window = Bytes::new();
+        self.open = None;
+        self.index = None;
+    }
+
     /// The window and its first position; an empty one there if it does not reach to `at`.
     fn window_from(&mut self, at: u64) -> (u64, &[u8]) {
         let reach = self.window_start + self.window.len() as u64;
@@ -293,7 +303,7 @@ impl Cursor {
             return Ok(true);
         };
         let bound = visible.min(segment.end());
-        let want = (len.max(READ_WINDOW_BYTES) as u64).min(bound - at);
+        let want = (len.max(self.window_bytes) as u64).min(bound - at);
         if want < len.min(GROUP_HEADER_BYTES) as u64 {
             return Ok(false);
         }

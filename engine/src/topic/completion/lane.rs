@@ -12,10 +12,9 @@ use super::signal::{LaneWaker, Signal};
 use super::{Completion, Outcome};
 use crate::config::Ack;
 use crate::error::Error;
-use crate::ids::PartitionId;
+use crate::ids::{Appended, PartitionId};
 use crate::log::Log;
 use crate::log::waiters::Ticket;
-use crate::topic::append::Appended;
 
 /// A flush of several logs: completes with the last of them.
 #[derive(Debug)]

@@ -16,11 +16,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::Host;
-use super::append::Appended;
 use super::read::{Batch, Reader};
 use crate::config::Ack;
 use crate::error::{Error, Result};
-use crate::ids::PartitionId;
+use crate::ids::{Appended, PartitionId};
 use crate::limits::COMPLETIONS_MAX;
 use crate::log::Log;
 
