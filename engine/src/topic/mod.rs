@@ -4,10 +4,14 @@
 pub(crate) mod append;
 pub(crate) mod catalog;
 pub(crate) mod completion;
+pub(crate) mod keyed;
+pub(crate) mod keys;
 pub(crate) mod partition;
 pub(crate) mod read;
+pub(crate) mod read_all;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -132,6 +136,8 @@ pub struct Topic {
     /// The logs of its placement, run by run.
     logs: Arc<[Arc<Log>]>,
     host: Arc<dyn Host>,
+    /// Whose turn it is to get a record without a key; shared by clones.
+    turn: Arc<AtomicU32>,
 }
 
 impl std::fmt::Debug for Topic {
@@ -142,7 +148,7 @@ impl std::fmt::Debug for Topic {
 
 impl Topic {
     pub(crate) fn new(meta: Arc<TopicMeta>, logs: Arc<[Arc<Log>]>, host: Arc<dyn Host>) -> Self {
-        Self { meta, logs, host }
+        Self { meta, logs, host, turn: Arc::default() }
     }
 
     /// Its name.
@@ -175,8 +181,9 @@ impl Topic {
             partition,
             partitions: self.meta.partitions,
         })?;
-        let (id, log) = (PartitionId(partition), Arc::clone(&self.logs[run]));
-        Ok(Partition::new(&self.meta, id, stream, log, Arc::clone(&self.host)))
+        let (meta, log) = (Arc::clone(&self.meta), Arc::clone(&self.logs[run]));
+        let (id, host) = (PartitionId(partition), Arc::clone(&self.host));
+        Ok(Partition::new(meta, id, stream, log, host))
     }
 
     /// What it is and holds, now.
