@@ -81,12 +81,18 @@ pub const FOLLOWING_GROUP_BYTES: u64 = 64 << 10;
 pub const GROUPS_IN_FLIGHT_MAX: usize = 64;
 /// A durable write up to this size that has nothing else beside it is made on the shard's thread.
 pub const LONE_WRITE_BYTES: usize = 128 << 10;
+/// Most submissions a completion queue holds.
+pub const COMPLETIONS_MAX: usize = 1 << 20;
 /// Most operations a driver holds at once.
 pub const DRIVER_OPS_MAX: usize = 256;
 /// An index entry covers at most this much of one partition's run.
 pub const INDEX_RUN_BYTES: u64 = 4096;
 /// Bytes a reader fetches at once, unless one batch is larger.
 pub const READ_WINDOW_BYTES: usize = 256 << 10;
+/// What the readers of a topic's partitions fetch at once, together, while they have something.
+pub const TOPIC_READ_WINDOWS_BYTES: usize = 32 << 20;
+/// Least that each of them fetches at once.
+pub const READ_WINDOW_BYTES_MIN: usize = 8 << 10;
 /// Most findings that `verify` keeps; what is beyond is counted.
 pub const FINDINGS_MAX: usize = 10_000;
 

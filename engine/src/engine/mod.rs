@@ -20,14 +20,16 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
+use crate::buf::fork::{Birth, LeakedInChild};
 use crate::clock::Clock;
-use crate::config::Options;
+use crate::config::{Ack, Options};
 use crate::driver::disk::LockGuard;
 use crate::error::{Error, Result};
 use crate::ids::LogId;
 use crate::limits::STREAMS_MAX;
 use crate::log::{Log, Stop};
 use crate::topic::catalog::{Catalog, Change, TopicMeta};
+use crate::topic::completion::CompletionQueue;
 use crate::topic::{Host, Topic, TopicInfo, TopicSpec};
 
 use changes::Unsettled;
@@ -50,16 +52,17 @@ pub struct Engine {
 }
 
 pub(crate) struct Inner {
+    birth: Birth,
     maker: Maker,
     options: Options,
     uuid: Uuid,
     opened_in: Duration,
-    logs: RwLock<BTreeMap<LogId, Arc<Log>>>,
+    logs: LeakedInChild<RwLock<BTreeMap<LogId, Arc<Log>>>>,
     catalog: RwLock<Catalog>,
     /// Changes of the catalog, one at a time; those whose outcome is still unknown.
     changing: Mutex<Vec<Unsettled>>,
-    runner: Runner,
-    maintenance: Arc<Maintenance>,
+    runner: LeakedInChild<Runner>,
+    maintenance: LeakedInChild<Arc<Maintenance>>,
     lock: Mutex<Option<LockGuard>>,
     closed: AtomicBool,
     closing: Mutex<()>,
@@ -78,6 +81,14 @@ impl Host for Inner {
         poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>,
     ) -> bool {
         self.runner.block_on(timeout, poll)
+    }
+
+    fn is_caller_driven(&self) -> bool {
+        self.runner.is_caller_driven()
+    }
+
+    fn wake_shards(&self) {
+        self.runner.wake();
     }
 
     fn append_timeout(&self) -> Duration {
@@ -140,6 +151,7 @@ impl Engine {
     /// # Errors
     /// [`Error::UnknownTopic`].
     pub fn topic(&self, name: &str) -> Result<Topic> {
+        self.inner.check_fork()?;
         let catalog = self.inner.catalog.read();
         let unknown = || Error::UnknownTopic { topic: name.to_owned() };
         let meta = catalog.topic(name).ok_or_else(unknown)?;
@@ -163,6 +175,9 @@ impl Engine {
 
     /// Every topic, by name.
     pub fn topics(&self) -> Vec<TopicInfo> {
+        if self.inner.check_fork().is_err() {
+            return Vec::new();
+        }
         let names: Vec<String> =
             self.inner.catalog.read().topics().map(|topic| topic.name.clone()).collect();
         // One deleted meanwhile is left out.
@@ -183,6 +198,59 @@ impl Engine {
         self.inner.change(Change::TopicDeleted { uuid: meta.uuid }, &mut changing)
     }
 
+    /// A queue in which appends, reads and flushes end up, for event loops and bindings; it takes
+    /// up to `capacity` submissions at once.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a capacity out of range; [`Error::Io`] without descriptors.
+    pub fn completion_queue(&self, capacity: usize) -> Result<CompletionQueue> {
+        CompletionQueue::new(self.host(), capacity)
+    }
+
+    /// Makes durable whatever has been appended up to now, in topics of either class. Blocks, up to
+    /// `timeout`.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; [`Error::Latched`] if a log has failed; [`Error::Closed`].
+    pub fn flush(&self, timeout: Duration) -> Result<()> {
+        let mut targets = self.inner.appended()?;
+        let mut tickets = vec![None; targets.len()];
+        let mut outcome = Ok(());
+        for (log, end) in &targets {
+            log.want(Ack::Durable, *end);
+        }
+        let done = self.inner.runner.block_on(timeout, &mut |context| {
+            while let (Some((log, end)), Some(ticket)) = (targets.last(), tickets.last_mut()) {
+                match log.poll_reached(Ack::Durable, *end, ticket, context.waker()) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) => {
+                        targets.pop();
+                        tickets.pop();
+                    }
+                    Poll::Ready(Err(error)) => {
+                        outcome = Err(error);
+                        return Poll::Ready(());
+                    }
+                }
+            }
+            Poll::Ready(())
+        });
+        for ((log, _), ticket) in targets.iter().zip(tickets) {
+            if let Some(ticket) = ticket {
+                log.durable_waiters.forget(ticket);
+            }
+        }
+        if done { outcome } else { Err(Error::Timeout { after: timeout, outcome_unknown: true }) }
+    }
+
+    /// As [`flush`](Self::flush), but without waiting: `queue` gives the outcome under `tag`.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`], [`Error::Closed`]: there will be no completion.
+    pub fn submit_flush(&self, queue: &CompletionQueue, tag: u64) -> Result<()> {
+        queue.put_flush(&self.inner.appended()?, tag)
+    }
+
     /// Flushes everything and leaves a clean end, so that the next open scans nothing. Appends,
     /// reads and waits of other handles get [`Error::Closed`]; closing again does nothing. Blocks,
     /// up to `timeout`.
@@ -192,6 +260,7 @@ impl Engine {
     /// the same, and the next open recovers. [`Error::Latched`] if a log had failed.
     /// [`Error::InvalidArgument`] from within a waker on the engine's own thread.
     pub fn close(&self, timeout: Duration) -> Result<()> {
+        self.inner.check_fork()?;
         self.inner.close(timeout)
     }
 
@@ -237,10 +306,24 @@ impl Options {
 
 impl Inner {
     fn check_open(&self) -> Result<()> {
+        self.check_fork()?;
         if self.closed.load(Ordering::SeqCst) {
             return Err(Error::Closed { outcome_unknown: false });
         }
         Ok(())
+    }
+
+    /// Refuses a forked child: threads are gone, and locks may be held for ever.
+    fn check_fork(&self) -> Result<()> {
+        if self.birth.is_inherited() { Err(Error::Forked) } else { Ok(()) }
+    }
+
+    /// The logs that hold appends of this engine, and where these end.
+    fn appended(&self) -> Result<Vec<(Arc<Log>, u64)>> {
+        self.check_open()?;
+        let logs = self.logs.read();
+        let end = |log: &Arc<Log>| log.writer.lock().claimed_end();
+        Ok(logs.values().map(|log| (Arc::clone(log), end(log))).collect())
     }
 
     fn log(&self, id: LogId) -> Result<Arc<Log>> {

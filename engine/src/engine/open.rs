@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::maintenance::Maintenance;
 use super::runner::Runner;
 use super::{Engine, Inner, META};
+use crate::buf::fork::{Birth, LeakedInChild};
 use crate::buf::{RingMap, Waker};
 use crate::clock::Clock;
 use crate::config::{Backend, Flush, LogOptions, Options};
@@ -41,6 +42,7 @@ pub(crate) enum Turned {
     /// A thread of the engine's.
     ByThread,
     /// Whoever calls.
+    #[cfg_attr(not(feature = "sim"), allow(dead_code, reason = "only the simulator so far"))]
     ByCaller(Box<dyn Driver>),
 }
 
@@ -70,6 +72,7 @@ pub(crate) fn open(
     }
     check_facts(&*disk, &options)?;
     let lock = disk.lock(options.lock_timeout)?;
+    disk.make_readers().map_err(io_error(&*disk, "make", "READERS"))?;
     // Another process may have made it before this one had the lock.
     let meta = match read_meta(&*disk)? {
         Some(meta) => {
@@ -93,15 +96,16 @@ pub(crate) fn open(
     let (logs, catalog) = open_logs(&maker, &options)?;
     let runner = start(turned, &options, control, &maintenance, &lock, clock)?;
     let inner = Inner {
+        birth: Birth::here(),
         maker,
         options,
         uuid: meta.uuid,
         opened_in: started.elapsed(),
-        logs: RwLock::new(BTreeMap::new()),
+        logs: LeakedInChild::new(RwLock::new(BTreeMap::new())),
         catalog: RwLock::new(catalog),
         changing: Mutex::default(),
-        runner,
-        maintenance,
+        runner: LeakedInChild::new(runner),
+        maintenance: LeakedInChild::new(maintenance),
         lock: Mutex::new(Some(lock)),
         closed: AtomicBool::new(false),
         closing: Mutex::default(),
@@ -261,7 +265,7 @@ impl Maker {
         options: &LogOptions,
         recovered: Recovered,
     ) -> Result<Arc<Log>> {
-        let damaged = recovered.damage.first().map(|damage| damage.error.clone());
+        let damaged = recovered.damage.first().cloned();
         let in_file = self.file_ring && options.ring_in_file && damaged.is_none();
         let fail = |error| Error::io("make the ring of", full_path(&*self.disk, &id.dir()), error);
         let map = if in_file {
@@ -287,7 +291,6 @@ impl Maker {
             class,
             options: options.clone(),
             disk: Arc::clone(&self.disk),
-            clock: self.clock.clone(),
             ring,
             ring_in_file: in_file,
             writer,
@@ -295,7 +298,6 @@ impl Maker {
             upkeep: recovered.upkeep,
             waker: self.waker.clone(),
             maintenance: Arc::clone(&self.signal),
-            damage: recovered.damage,
             stop: damaged.map(Stop::Damaged),
             snapshot: recovered.snapshot,
             metrics: Counters::new(recovered.report),

@@ -54,6 +54,9 @@ impl Log {
     /// Claims and commits at once, or says what is missing. Offsets and epoch are patched into
     /// `payload` on the way.
     pub(crate) fn try_put(&self, what: Payload, payload: &mut [u8]) -> Result<Claim, Refusal> {
+        if self.birth.is_inherited() {
+            return Err(Refusal::Forked);
+        }
         let len = frame_len(payload.len()) as u64;
         let large = self.is_large(len);
         let want = Want { stream: what.stream, frame_len: len, records: what.records, large };
@@ -170,7 +173,8 @@ impl Log {
         self.poll_level(claim.end, progress, context.waker()).map_ok(|()| claim)
     }
 
-    fn poll_claim(
+    /// As [`poll_put`](Self::poll_put), up to the claim.
+    pub(crate) fn poll_claim(
         &self,
         what: Payload,
         payload: &mut [u8],
@@ -214,6 +218,9 @@ impl Log {
 
     /// Undoes what waiting for room has registered.
     pub(crate) fn settle(&self, progress: &mut Progress) {
+        if self.birth.is_inherited() {
+            return;
+        }
         if let Some(ticket) = progress.ticket.take() {
             if progress.claim.is_none() {
                 self.room_waiters.forget(ticket);
@@ -259,33 +266,60 @@ impl Log {
             }
             Refusal::Stream => Error::UnknownTopic { topic: "(deleted)".to_owned() },
             Refusal::Stopped => self.stop_error(false),
+            Refusal::Forked => Error::Forked,
         }
     }
 
     fn poll_level(&self, end: u64, progress: &mut Progress, waker: &Waker) -> Poll<Result<()>> {
-        let level = progress.level;
-        if self.reached(level) >= end {
-            self.settle(progress);
-            return Poll::Ready(Ok(()));
+        self.poll_reached(progress.level, end, &mut progress.ticket, waker)
+    }
+
+    /// Whether everything below `end` has `level`; if not, sees to it, and registers `waker` under
+    /// `ticket` before it answers `Pending`.
+    pub(crate) fn poll_reached(
+        &self,
+        level: Ack,
+        end: u64,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+    ) -> Poll<Result<()>> {
+        if self.birth.is_inherited() {
+            return Poll::Ready(Err(Error::Forked));
         }
-        progress.ticket = Some(self.waiters(level).register(end, waker, progress.ticket));
+        let mut outcome = (self.reached(level) >= end).then_some(Ok(()));
+        if outcome.is_none() {
+            *ticket = Some(self.waiters(level).register(end, waker, *ticket));
+            self.want_level(level, end);
+            if self.reached(level) >= end {
+                outcome = Some(Ok(()));
+            } else if self.moves_no_more() {
+                outcome = Some(Err(self.stop_error(true)));
+            }
+        }
+        let Some(outcome) = outcome else { return Poll::Pending };
+        if let Some(ticket) = ticket.take() {
+            self.waiters(level).forget(ticket);
+        }
+        Poll::Ready(outcome)
+    }
+
+    /// Whether what is not reached now never will be.
+    pub(crate) fn moves_no_more(&self) -> bool {
+        matches!(self.stop_reason(), Some(Stop::Latched(_) | Stop::Closed))
+    }
+
+    /// Sees to it that everything below `end` gets `level` soon, where that does not happen by
+    /// itself.
+    pub(crate) fn want_level(&self, level: Ack, end: u64) {
         if self.needs_flush(level) {
             self.want(level, end);
         }
-        if self.reached(level) >= end {
-            self.settle(progress);
-            return Poll::Ready(Ok(()));
-        }
-        if matches!(self.stop_reason(), Some(Stop::Latched(_) | Stop::Closed)) {
-            self.settle(progress);
-            return Poll::Ready(Err(self.stop_error(true)));
-        }
-        Poll::Pending
     }
 
     /// Whether a claimed append has its level.
     pub(crate) fn is_reached(&self, progress: &Progress) -> bool {
-        progress.claim.is_some_and(|claim| self.reached(progress.level) >= claim.end)
+        !self.birth.is_inherited()
+            && progress.claim.is_some_and(|claim| self.reached(progress.level) >= claim.end)
     }
 
     /// Whether this level waits for more than commits, on a log that does not flush by itself.

@@ -33,10 +33,10 @@ use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use crate::buf::Waker as ShardWaker;
-use crate::clock::Clock;
+use crate::buf::fork::Birth;
 use crate::config::{Ack, Flush, LogOptions};
 use crate::driver::disk::DiskRef;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::format::Seed;
 use crate::ids::{LogId, Offset, StreamId};
 use crate::metrics::Counters;
@@ -65,6 +65,8 @@ pub(crate) enum Stop {
 
 /// See the module.
 pub(crate) struct Log {
+    /// A forked child's copy is never used.
+    pub(crate) birth: Birth,
     pub(crate) id: LogId,
     pub(crate) uuid: Uuid,
     pub(crate) name: String,
@@ -72,7 +74,6 @@ pub(crate) struct Log {
     pub(crate) seed: Seed,
     pub(crate) options: LogOptions,
     pub(crate) disk: DiskRef,
-    pub(crate) clock: Clock,
     pub(crate) ring: Ring,
     /// The ring is a file, so what is committed survives the process.
     pub(crate) ring_in_file: bool,
@@ -96,8 +97,6 @@ pub(crate) struct Log {
     starving: AtomicBool,
     maintenance: MaintenanceSignal,
     pub(crate) metrics: Counters,
-    /// Ranges that recovery proved damaged, by position.
-    pub(crate) damage: Vec<recovery::Damage>,
     /// The metadata log's state, for its checkpoints.
     pub(crate) snapshot: Mutex<Vec<u8>>,
 }
@@ -109,7 +108,6 @@ pub(crate) struct Parts {
     pub(crate) class: Flush,
     pub(crate) options: LogOptions,
     pub(crate) disk: DiskRef,
-    pub(crate) clock: Clock,
     pub(crate) ring: Ring,
     pub(crate) ring_in_file: bool,
     pub(crate) writer: Writer,
@@ -117,7 +115,6 @@ pub(crate) struct Parts {
     pub(crate) upkeep: upkeep::Upkeep,
     pub(crate) waker: ShardWaker,
     pub(crate) maintenance: MaintenanceSignal,
-    pub(crate) damage: Vec<recovery::Damage>,
     pub(crate) stop: Option<Stop>,
     pub(crate) snapshot: Vec<u8>,
     pub(crate) metrics: Counters,
@@ -142,6 +139,7 @@ impl Log {
         let mut writer = parts.writer;
         writer.stopped = stop.get().is_some();
         Arc::new(Self {
+            birth: Birth::here(),
             id: parts.id,
             uuid: parts.uuid,
             name: parts.id.dir(),
@@ -149,7 +147,6 @@ impl Log {
             seed: Seed::of(parts.uuid),
             options: parts.options,
             disk: parts.disk,
-            clock: parts.clock,
             ring: parts.ring,
             ring_in_file: parts.ring_in_file,
             writer: Mutex::new(writer),
@@ -167,9 +164,13 @@ impl Log {
             starving: AtomicBool::new(false),
             maintenance: parts.maintenance,
             metrics: parts.metrics,
-            damage: parts.damage,
             snapshot: Mutex::new(parts.snapshot),
         })
+    }
+
+    /// Refuses a forked child, in which locks may be held for ever and the ring is not mapped.
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        if self.birth.is_inherited() { Err(Error::Forked) } else { Ok(()) }
     }
 
     /// Everything below survives the process.

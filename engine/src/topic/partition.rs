@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use super::append::{AppendFuture, AppendOptions, Appended, appended, with_scratch};
+use super::append::{AppendFuture, AppendOptions, appended, with_scratch};
 use super::catalog::TopicMeta;
-use super::read::{Reader, Start};
+use super::completion::CompletionQueue;
+use super::read::{Place, Reader, Start};
 use super::{Host, PartitionInfo};
 use crate::config::Ack;
 use crate::error::{Error, Result};
 use crate::format::frame::FrameKind;
 use crate::format::record_batch::{self, Record};
-use crate::ids::{Offset, PartitionId, StreamId};
+use crate::ids::{Appended, Offset, PartitionId, StreamId};
 use crate::log::Log;
-use crate::log::append::Payload;
+use crate::log::append::{Payload, Progress};
+use crate::log::writer::Claim;
 
 /// One ordered stream of records; cheap to clone, usable from any thread, keeps its engine open.
 ///
@@ -20,7 +22,7 @@ use crate::log::append::Payload;
 /// class share groups and flushes, whichever partition they go to.
 #[derive(Clone)]
 pub struct Partition {
-    label: Arc<str>,
+    topic: Arc<TopicMeta>,
     id: PartitionId,
     stream: StreamId,
     log: Arc<Log>,
@@ -29,19 +31,24 @@ pub struct Partition {
 
 impl std::fmt::Debug for Partition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Partition").field(&self.label).finish()
+        f.debug_tuple("Partition").field(&self.label()).finish()
     }
 }
 
 impl Partition {
     pub(crate) fn new(
-        topic: &TopicMeta,
+        topic: Arc<TopicMeta>,
         id: PartitionId,
         stream: StreamId,
         log: Arc<Log>,
         host: Arc<dyn Host>,
     ) -> Self {
-        Self { label: format!("{}/{id}", topic.name).into(), id, stream, log, host }
+        Self { topic, id, stream, log, host }
+    }
+
+    /// For messages: topic and number.
+    fn label(&self) -> Arc<str> {
+        format!("{}/{}", self.topic.name, self.id).into()
     }
 
     /// Its number in the topic.
@@ -105,11 +112,9 @@ impl Partition {
     /// # Errors
     /// As [`append`](Self::append), and [`Error::InvalidBatch`].
     pub fn append_batch(&self, batch: &[u8], options: AppendOptions) -> Result<Appended> {
-        let header = record_batch::check(batch)?;
         with_scratch(|scratch| {
-            scratch.extend_from_slice(batch);
-            self.fits(scratch)?;
-            self.put(scratch, u64::from(header.record_count), options)
+            let count = self.take_batch(batch, scratch)?;
+            self.put(scratch, count, options)
         })
     }
 
@@ -130,10 +135,105 @@ impl Partition {
         })
     }
 
+    /// One batch of these records, to be started later.
+    pub(crate) fn encoded(&self, records: &[Record<'_>]) -> Result<Vec<u8>> {
+        let mut batch = Vec::new();
+        self.encode(records, &mut batch)?;
+        Ok(batch)
+    }
+
+    /// Starts appending what [`encoded`](Self::encoded) gave.
+    pub(crate) fn start_encoded(
+        &self,
+        mut batch: Vec<u8>,
+        records: usize,
+        options: AppendOptions,
+    ) -> AppendFuture {
+        self.start(&mut batch, records as u64, options)
+    }
+
+    /// Starts appending records as one batch, whose outcome `queue` gives under `tag`. Room is
+    /// claimed, and the bytes are taken, before this returns: it waits for room up to the deadline,
+    /// unless [`wait_for_room(false)`](AppendOptions::wait_for_room) was asked for. Calls of one
+    /// thread are appended in their order.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`], and what [`append`](Self::append) meets before it is claimed: nothing
+    /// was written, and there will be no completion.
+    pub fn submit_append(
+        &self,
+        queue: &CompletionQueue,
+        records: &[Record<'_>],
+        options: AppendOptions,
+        tag: u64,
+    ) -> Result<()> {
+        self.submit(queue, options, tag, |scratch| self.encode(records, scratch))
+    }
+
+    /// As [`submit_append`](Self::submit_append), of a ready-made Kafka `RecordBatch` v2, as
+    /// [`append_batch`](Self::append_batch) takes it.
+    ///
+    /// # Errors
+    /// As [`submit_append`](Self::submit_append), and [`Error::InvalidBatch`].
+    pub fn submit_batch(
+        &self,
+        queue: &CompletionQueue,
+        batch: &[u8],
+        options: AppendOptions,
+        tag: u64,
+    ) -> Result<()> {
+        self.submit(queue, options, tag, |scratch| self.take_batch(batch, scratch))
+    }
+
+    fn submit(
+        &self,
+        queue: &CompletionQueue,
+        options: AppendOptions,
+        tag: u64,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<u64>,
+    ) -> Result<()> {
+        queue.reserve()?;
+        let claimed: Result<_> = with_scratch(|scratch| {
+            let records = encode(scratch)?;
+            let claim = self.claim(scratch, records, options)?;
+            Ok((claim.end, appended(claim.first, records)))
+        });
+        let (end, appended) = claimed.inspect_err(|_| queue.unreserve())?;
+        queue.put(&self.log, self.level(options), end, (tag, self.id, appended));
+        Ok(())
+    }
+
+    /// Claims, waiting for room if `options` say so.
+    fn claim(&self, batch: &mut [u8], records: u64, options: AppendOptions) -> Result<Claim> {
+        let what = self.payload(records);
+        match self.log.try_put(what, batch) {
+            Ok(claim) => return Ok(claim),
+            Err(refusal) if options.no_wait => return Err(self.log.refusal_error(refusal)),
+            Err(_) => {}
+        }
+        let after = options.timeout.unwrap_or_else(|| self.host.append_timeout());
+        let mut progress = Progress::new(self.level(options));
+        let mut outcome = None;
+        self.host.block_on(after, &mut |context| {
+            let polled = self.log.poll_claim(what, batch, &mut progress, context.waker());
+            polled.map(|done| outcome = Some(done))
+        });
+        self.log.settle(&mut progress);
+        outcome.unwrap_or(Err(Error::Timeout { after, outcome_unknown: false }))
+    }
+
     fn encode(&self, records: &[Record<'_>], scratch: &mut Vec<u8>) -> Result<u64> {
         record_batch::encode(records, self.host.now_ms(), scratch)?;
         self.fits(scratch)?;
         Ok(records.len() as u64)
+    }
+
+    /// Checks and copies a ready-made batch.
+    fn take_batch(&self, batch: &[u8], scratch: &mut Vec<u8>) -> Result<u64> {
+        let header = record_batch::check(batch)?;
+        scratch.extend_from_slice(batch);
+        self.fits(scratch)?;
+        Ok(u64::from(header.record_count))
     }
 
     fn fits(&self, batch: &[u8]) -> Result<()> {
@@ -176,7 +276,9 @@ impl Partition {
     /// # Errors
     /// [`Error::OffsetOutOfRange`] if the offset is trimmed or beyond the end.
     pub fn reader(&self, start: Start) -> Result<Reader> {
-        Reader::new(&self.log, self.stream, &self.label, &self.host, start)
+        let place =
+            Place { log: &self.log, stream: self.stream, partition: self.id, label: self.label() };
+        Reader::new(place, &self.host, start)
     }
 
     /// What it holds, now.
@@ -184,6 +286,7 @@ impl Partition {
     /// # Errors
     /// [`Error::UnknownTopic`] if the topic was deleted.
     pub fn info(&self) -> Result<PartitionInfo> {
+        self.log.check_fork()?;
         let bounds = self.log.bounds(self.stream).ok_or_else(|| self.deleted())?;
         Ok(PartitionInfo {
             id: self.id,
@@ -194,7 +297,7 @@ impl Partition {
     }
 
     fn deleted(&self) -> Error {
-        Error::UnknownTopic { topic: self.label.to_string() }
+        Error::UnknownTopic { topic: self.label().to_string() }
     }
 
     /// Gives up every record below `offset`, durably; segments in which nothing else is live are
@@ -205,10 +308,11 @@ impl Partition {
     /// [`Error::OffsetOutOfRange`] beyond the end; trimming below the log start does nothing.
     /// Otherwise as [`append`](Self::append).
     pub fn trim(&self, offset: Offset) -> Result<()> {
+        self.log.check_fork()?;
         let bounds = self.log.bounds(self.stream).ok_or_else(|| self.deleted())?;
         if offset.0 > bounds.end {
             return Err(Error::OffsetOutOfRange {
-                partition: self.label.to_string(),
+                partition: self.label().to_string(),
                 requested: offset,
                 start: Offset(bounds.log_start),
                 end: Offset(bounds.end),

@@ -7,12 +7,14 @@
 
 mod append;
 mod close;
+mod completions;
 mod follow;
 mod input;
 mod load;
 mod open;
 mod order;
 mod read;
+mod topic;
 mod topics;
 mod trim;
 

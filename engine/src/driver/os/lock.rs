@@ -4,7 +4,8 @@
 //! Why `flock` and not an OFD lock: both belong to the open file description, so both exclude two
 //! engines of one process, both survive the death of the process while an io_uring holds the file
 //! registered, and the dead-writer test sees both end with the last write. `flock` needs no write
-//! permission on the file and no byte range, so it is the one with less to get wrong.
+//! permission on the file and no byte range, so it is the one with less to get wrong. The holder
+//! adds an OFD lock all the same: it is what a reader may ask for without taking anything.
 
 use std::fs::File;
 use std::io;
@@ -14,10 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Access, AtFlags, FlockOperation, OFlags};
+use rustix::fs::{Access, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, test_kill_process};
 
+use crate::buf::fork::NotInChild;
+use crate::buf::ofd;
 use crate::driver::disk::LockGuard;
 use crate::error::{Error, Result};
 
@@ -32,6 +35,7 @@ const PID_TEXT_BYTES: usize = 11;
 /// A locked `LOCK` file; the last owner's drop releases it.
 #[derive(Debug)]
 pub struct LockFile {
+    _in_child: NotInChild,
     file: File,
     owner: Pid,
 }
@@ -45,9 +49,9 @@ impl AsFd for LockFile {
 impl Drop for LockFile {
     fn drop(&mut self) {
         // Unlocked by hand, because a forked child may share the description and closing ours would
-        // leave the lock to it; and never by that child, whose parent still writes. (That the child
-        // closes its copy at the fork is another issue's work.)
+        // leave the lock to it; and never by that child, whose parent still writes.
         if getpid() == self.owner {
+            let _ = ofd::unmark(&self.file);
             let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
         }
     }
@@ -72,7 +76,7 @@ pub(super) fn acquire(dir: &OwnedFd, root: &Path, wait: Duration) -> Result<Lock
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             // Whoever removed or replaced LOCK meanwhile has left us a lock that no one else will
             // meet; take the one that has the name.
-            Ok(()) if is_current(dir, &file).map_err(failed)? => return Ok(held(file)),
+            Ok(()) if is_current(dir, &file).map_err(failed)? => return held(file).map_err(failed),
             Ok(()) | Err(Errno::INTR) => {}
             Err(Errno::WOULDBLOCK) if started.elapsed() >= wait => return Err(locked(path, &file)),
             Err(Errno::WOULDBLOCK) => {
@@ -81,6 +85,17 @@ pub(super) fn acquire(dir: &OwnedFd, root: &Path, wait: Duration) -> Result<Lock
             }
             Err(errno) => return Err(failed(errno.into())),
         }
+    }
+}
+
+/// Whether somebody holds the lock. It asks for the mark beside it, because to try the lock itself
+/// could make a writer fail that opens at this moment.
+pub(super) fn is_held(dir: &OwnedFd) -> io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::openat(dir, LOCK_NAME, flags, Mode::empty()) {
+        Ok(file) => ofd::is_marked(&file),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -98,8 +113,11 @@ fn is_current(dir: &OwnedFd, file: &File) -> io::Result<bool> {
     }
 }
 
-fn held(file: File) -> LockGuard {
+fn held(file: File) -> io::Result<LockGuard> {
+    let in_child = NotInChild::descriptor(&file)?;
     let owner = getpid();
+    // Readers ask for it; a filesystem without such locks leaves them to think that nobody writes.
+    let _ = ofd::mark(&file);
     // Always the same length and never truncated first: ext4 writes a truncated and rewritten file
     // out when it is closed, and a truncation would then wait for that page of a killed holder,
     // behind all its other writes (measured: 2.9 s on a throttled device).
@@ -111,7 +129,8 @@ fn held(file: File) -> LockGuard {
         // a dead holder must not stay.
         let _ = file.set_len(0);
     }
-    LockGuard { file: Some(Arc::new(LockFile { file, owner })), token: None }
+    let file = LockFile { _in_child: in_child, file, owner };
+    Ok(LockGuard { file: Some(Arc::new(file)), token: None })
 }
 
 fn locked(path: PathBuf, file: &File) -> Error {
