@@ -90,6 +90,7 @@ words!(Backend { Auto = "auto", Uring = "io_uring", Plain = "plain" });
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Options {
     pub(crate) create: bool,
     pub(crate) allow_volatile: bool,

@@ -10,10 +10,12 @@
 )]
 
 mod aligned;
+pub mod fork;
 pub mod futex;
 pub mod ofd;
 mod page;
 mod ring_map;
+pub mod thread;
 mod waker;
 
 use std::fmt;

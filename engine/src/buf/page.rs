@@ -7,11 +7,13 @@ use std::sync::atomic::AtomicU64;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
+use super::fork::NotInChild;
 use crate::limits::RING_CONTROL_BYTES;
 
 /// A mapped page.
 #[derive(Debug)]
 pub struct Page {
+    in_child: Option<NotInChild>,
     at: NonNull<u8>,
 }
 
@@ -35,21 +37,24 @@ impl Page {
                 0,
             )
         }?;
-        let page = Self { at: NonNull::new(at.cast::<u8>()).expect("mmap never returns null") };
+        let start = NonNull::new(at.cast::<u8>()).expect("mmap never returns null");
+        let mut page = Self { in_child: None, at: start };
         // SAFETY: the range is this mapping's own.
         unsafe { rustix::mm::madvise(at, RING_CONTROL_BYTES, Advice::LinuxDontFork) }?;
+        page.in_child = Some(NotInChild::mapping(start, RING_CONTROL_BYTES)?);
         Ok(page)
     }
 
     /// Its first word.
     pub fn mark(&self) -> &AtomicU64 {
-        // SAFETY: the start of the page, aligned, alive as long as self, only accessed as an atomic.
+        // SAFETY: the start of the page, aligned, alive as long as self, only used as an atomic.
         unsafe { AtomicU64::from_ptr(self.at.as_ptr().cast::<u64>()) }
     }
 }
 
 impl Drop for Page {
     fn drop(&mut self) {
+        drop(self.in_child.take());
         // SAFETY: the mapping made in `map`, unmapped once.
         let unmapped = unsafe { rustix::mm::munmap(self.at.as_ptr().cast(), RING_CONTROL_BYTES) };
         debug_assert!(unmapped.is_ok());

@@ -52,7 +52,7 @@ impl Maintenance {
             }
             drop(lock);
         };
-        let worker = Worker::spawn("ringlog-upkeep".to_owned(), run)
+        let worker = Worker::spawn("ringlog-upkeep", run)
             .map_err(|error| Error::io("start a thread for", "upkeep", error))?;
         *this.worker.lock() = Some(Arc::new(worker));
         Ok(())
@@ -113,7 +113,7 @@ mod tests {
         let maintenance = Maintenance::default();
         let (hang, gone) = crossbeam::channel::bounded::<()>(0);
         let hangs = move || assert!(gone.recv().is_err());
-        let worker = Worker::spawn("hangs".to_owned(), hangs).unwrap();
+        let worker = Worker::spawn("hangs", hangs).unwrap();
         *maintenance.worker.lock() = Some(Arc::new(worker));
         assert!(!maintenance.end(Duration::from_millis(10)));
         drop(hang);

@@ -14,6 +14,7 @@ use super::open::{Maker, not_a_directory, read_meta, refuse_strangers};
 use super::runner::Runner;
 use super::watch::Watch;
 use super::{Engine, Inner, META};
+use crate::buf::fork::{Birth, LeakedInChild};
 use crate::config::{Flush, Options};
 use crate::driver::disk::{DiskRef, ReadersGuard, full_path, io_error};
 use crate::error::{Error, Result};
@@ -40,15 +41,16 @@ pub(super) fn open(disk: DiskRef, options: Options) -> Result<Engine> {
     let held = disk.hold_readers().map_err(io_error(&*disk, "hold", "READERS"))?;
     let watch = Watch::new(&disk)?;
     let mut inner = Inner {
+        birth: Birth::here(),
         maker: Maker::of_reader(disk),
         options,
         uuid: meta.uuid,
         opened_in: Duration::ZERO,
-        logs: RwLock::new(BTreeMap::new()),
+        logs: LeakedInChild::new(RwLock::new(BTreeMap::new())),
         catalog: RwLock::default(),
         changing: Mutex::default(),
-        runner: Runner::Threads(Vec::new()),
-        maintenance: Arc::new(Maintenance::default()),
+        runner: LeakedInChild::new(Runner::Threads(Vec::new())),
+        maintenance: LeakedInChild::new(Arc::new(Maintenance::default())),
         lock: Mutex::new(None),
         closed: AtomicBool::new(false),
         closing: Mutex::default(),

@@ -72,11 +72,11 @@ impl Watch {
         let failed = |error| Error::io("start a thread for", "readers", error);
         let (shared, engine) = (Arc::clone(&self.shared), Arc::downgrade(inner));
         let follow = move || while follow_once(&shared, &engine) {};
-        let mut threads = vec![Worker::spawn("ringlog-follow".to_owned(), follow).map_err(failed)?];
+        let mut threads = vec![Worker::spawn("ringlog-follow", follow).map_err(failed)?];
         let (shared, engine) = (Arc::clone(&self.shared), Arc::downgrade(inner));
         if shared.files.is_some() {
             let files = move || watch_files(&shared, &engine);
-            threads.push(Worker::spawn("ringlog-files".to_owned(), files).map_err(failed)?);
+            threads.push(Worker::spawn("ringlog-files", files).map_err(failed)?);
         }
         let _ = self.threads.set(threads);
         Ok(())

@@ -127,7 +127,12 @@ impl Cursor {
         self.next = offset;
         self.at = None;
         self.epoch = LeaderEpoch(0);
-        self.generation = self.log.follow.as_ref().map_or(0, |follow| follow.generation());
+        let generation = self.log.follow.as_ref().map_or(0, |follow| follow.generation());
+        if generation != self.generation {
+            // What is in the window may be what was cut.
+            self.generation = generation;
+            self.relocate();
+        }
     }
 
     /// In a log that is another process's: looks how far that has come, and whether what was read
@@ -151,6 +156,7 @@ impl Cursor {
 
     /// The next visible batch that ends at or beyond the cursor's offset; `None`: nothing more yet.
     pub(crate) fn next_batch(&mut self) -> Result<Option<Bytes>> {
+        self.log.check_fork()?;
         let mut relocated = false;
         loop {
             // Ring and segments may be another writer's by now.
@@ -411,6 +417,7 @@ impl Cursor {
     /// Registers `waker` to be woken when there may be more to read than the last look found.
     /// False: look again at once.
     pub(crate) fn follow(&mut self, waker: &Waker) -> Result<bool> {
+        self.log.check_fork()?;
         let level = self.log.class.ack();
         if let Some(follow) = &self.log.follow {
             follow.want();
@@ -455,6 +462,9 @@ impl Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
+        if self.log.check_fork().is_err() {
+            return;
+        }
         self.forget_ticket();
         // Dropped when the lock is free again: a waker may own what appends or reads.
         let _before = {

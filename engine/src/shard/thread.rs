@@ -56,7 +56,7 @@ pub(crate) fn spawn(control: Arc<Control>, start: Start) -> Result<ShardThread> 
         turn_until_closed(Shard::new(shared, chosen.driver, start.clock));
         drop(start.lock);
     };
-    let worker = Worker::spawn(name, run)
+    let worker = Worker::spawn(&name, run)
         .map_err(|error| Error::io("start a thread for", "the shard", error))?;
     let (driver, reason) = receive.recv().unwrap_or_else(|_| {
         Err(Error::io("start", "the shard", std::io::Error::other("its thread ended")))

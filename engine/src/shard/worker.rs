@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::buf::thread;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -33,10 +35,10 @@ impl Drop for Announce {
 
 impl Worker {
     /// Starts it. What `run` owns is dropped before the end is announced.
-    pub(crate) fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let ended = Arc::new(Ended::default());
         let announce = Announce(Arc::clone(&ended));
-        let handle = std::thread::Builder::new().name(name).spawn(move || {
+        let handle = thread::spawn(name, move || {
             let _announce = announce;
             run();
         })?;

@@ -181,8 +181,9 @@ impl Topic {
             partition,
             partitions: self.meta.partitions,
         })?;
-        let (id, log) = (PartitionId(partition), Arc::clone(&self.logs[run]));
-        Ok(Partition::new(Arc::clone(&self.meta), id, stream, log, Arc::clone(&self.host)))
+        let (meta, log) = (Arc::clone(&self.meta), Arc::clone(&self.logs[run]));
+        let (id, host) = (PartitionId(partition), Arc::clone(&self.host));
+        Ok(Partition::new(meta, id, stream, log, host))
     }
 
     /// What it is and holds, now.

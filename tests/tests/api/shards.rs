@@ -31,7 +31,9 @@ fn fill(topic: &Topic, numbers: std::ops::Range<usize>) {
         let partition = topic.partition(id).unwrap();
         let append = |at| partition.append_async(Record::new(&value(at, 300)));
         let flights: Vec<_> = numbers.clone().map(append).collect();
-        flights.into_iter().for_each(|flight| assert!(flight.wait().is_ok()));
+        for flight in flights {
+            flight.wait().unwrap();
+        }
     }
 }
 
@@ -52,7 +54,9 @@ fn partitions_are_spread_evenly_over_the_shards() {
             let wide = create(&engine, &format!("wide-{class}"), 8, class);
             let places = places(&wide);
             let mut counts: BTreeMap<(u32, usize), usize> = BTreeMap::new();
-            places.iter().for_each(|place| *counts.entry(*place).or_default() += 1);
+            for place in &places {
+                *counts.entry(*place).or_default() += 1;
+            }
             let mut sizes: Vec<usize> = counts.values().copied().collect();
             sizes.sort_unstable();
             assert_eq!(sizes, [2, 3, 3], "{places:?}");

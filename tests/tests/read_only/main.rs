@@ -63,13 +63,12 @@ fn read_up_to(reader: &mut Reader, end: u64) {
     let started = Instant::now();
     while reader.next_offset() < Offset(end) {
         assert!(started.elapsed() < DEADLINE, "still at {}", reader.next_offset());
-        let mut next = reader.next_offset().0;
+        let first = reader.next_offset().0;
         let Some(batch) = reader.next_timeout(DEADLINE).unwrap() else { continue };
-        for record in &batch {
+        for (next, record) in (first..).zip(&batch) {
             let record = record.unwrap();
             assert_eq!(record.offset(), Offset(next));
             assert!(record.value() == Some(&*value(next)), "the value of offset {next}");
-            next += 1;
         }
     }
     assert_eq!(reader.next_offset(), Offset(end));

@@ -19,6 +19,7 @@ const DIR: &str = "RINGLOG_READ_ONLY_DIR";
 const CLASS: &str = "RINGLOG_READ_ONLY_CLASS";
 const BACKEND: &str = "RINGLOG_READ_ONLY_BACKEND";
 const RING: &str = "RINGLOG_READ_ONLY_RING";
+const STOP_AT: &str = "RINGLOG_READ_ONLY_STOP_AT";
 
 /// A process that appends until it is killed; dead and reaped when dropped.
 struct Writer(Child);
@@ -33,12 +34,24 @@ impl Drop for Writer {
 impl Writer {
     /// Started, and past recovery.
     fn start(dir: &Path, class: Flush, backend: Backend, ring: usize) -> Self {
+        Self::start_and_stop(dir, class, backend, ring, u64::MAX)
+    }
+
+    /// As [`start`](Self::start); it appends nothing at `stop_at` or beyond.
+    fn start_and_stop(
+        dir: &Path,
+        class: Flush,
+        backend: Backend,
+        ring: usize,
+        stop_at: u64,
+    ) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["restart::entry_of_the_writer", "--exact", "--nocapture"])
             .env(DIR, dir)
             .env(CLASS, class.to_string())
             .env(BACKEND, backend.to_string())
             .env(RING, ring.to_string())
+            .env(STOP_AT, stop_at.to_string())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -60,8 +73,13 @@ fn entry_of_the_writer() {
     let engine = options.open(PathBuf::from(dir)).unwrap();
     let topic = engine.open_or_create_topic(spec(class)).unwrap().partition(0).unwrap();
     println!("writing");
+    let stop_at: u64 = var(STOP_AT).parse().unwrap();
     loop {
         let end = topic.info().unwrap().end.0;
+        if end >= stop_at {
+            std::thread::park();
+            continue;
+        }
         append(&topic, end..end + 1);
         if end % 1000 == 999 {
             topic.trim(Offset(end.saturating_sub(3000))).unwrap();
@@ -102,12 +120,12 @@ fn kill_and_restart(class: Flush, backend: Backend, rounds: usize, longest: Dura
                 }
             }
         });
-        let mut rng = rand::rng();
+        let mut dice = rand::rng();
         for round in 0..rounds {
-            let ring = [64 << 10, 64 << 10, 64 << 10, 256 << 10][rng.random_range(0..4)];
+            let ring = [64 << 10, 64 << 10, 64 << 10, 256 << 10][dice.random_range(0..4)];
             let writer = Writer::start(dir.path(), class, backend, ring);
             let before = seen.load(Ordering::SeqCst);
-            std::thread::sleep(rng.random_range(Duration::ZERO..longest));
+            std::thread::sleep(dice.random_range(Duration::ZERO..longest));
             drop(writer);
             if round % 5 == 0 {
                 // One that opens while nobody writes.
@@ -170,18 +188,17 @@ fn what_vanishes_of_an_async_topic_is_told() {
     append(&writer.create_topic(spec(class)).unwrap().partition(0).unwrap(), 0..20);
     writer.flush(DEADLINE).unwrap();
     writer.close(DEADLINE).unwrap();
-    let mut killed = Writer::start(dir.path(), class, Backend::Auto, 64 << 10);
+    let ring = 64 << 10;
+    let killed = Writer::start_and_stop(dir.path(), class, Backend::Auto, ring, 100);
     let engine = reading(dir.path());
     let there = partition(&engine, class);
     let (mut beyond, mut below) = (earliest(&there), earliest(&there));
     read_up_to(&mut below, 10);
     super::eventually("records", || {
         while beyond.next_batch().unwrap().is_some() {}
-        beyond.next_offset().0 > 60
+        beyond.next_offset().0 == 100
     });
-    let _ = killed.0.kill();
     drop(killed);
-    while beyond.next_batch().unwrap().is_some() {}
     let seen = beyond.next_offset().0;
     // The tail of the segment from the second epoch's groups on, and the ring.
     let log = dir.path().join("log-001");

@@ -31,10 +31,8 @@ pub(super) struct Watch {
 impl Watch {
     /// `None` where the kernel gives none: there is a limit for each user.
     pub(super) fn new(root: PathBuf) -> io::Result<Option<Self>> {
-        let inotify = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
-            Ok(inotify) => inotify,
-            Err(_) => return Ok(None),
-        };
+        let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
+        let Ok(inotify) = inotify::init(flags) else { return Ok(None) };
         let watch = Self { root, inotify, end: Waker::new()?, logs: Mutex::default() };
         // LOCK is written by whoever becomes the writer.
         let flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MODIFY;

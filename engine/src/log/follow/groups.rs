@@ -88,6 +88,24 @@ impl Walk {
         }
     }
 
+    /// Indexes of segments that are whole in their files by now are derived from these.
+    fn forget_kept(&mut self, source: &Source) {
+        let in_files = source.in_segments();
+        self.kept.retain(|(segment, _)| segment.end() > in_files);
+    }
+
+    /// Why there is no more in the ring: the place was overwritten, or nothing is there yet.
+    fn ring_end(&self, source: &Source) -> Piece {
+        if !source.is_current() {
+            Piece::Stale
+        } else if self.base < source.in_segments() {
+            // The next look finds it in its segment.
+            Piece::Took
+        } else {
+            Piece::End
+        }
+    }
+
     /// The group is over; the next one starts at `next`.
     fn end_group(&mut self, header: &GroupHeader) {
         let next =
@@ -104,8 +122,8 @@ impl Walk {
 impl Log {
     /// One group, or as much of it as there is, below `reach`.
     pub(super) fn piece(&self, source: &Source, walk: &mut Walk, reach: u64) -> Result<Piece> {
-        // A header alone shows nothing; that of a frame which is too large for the ring comes to its
-        // segment only with the frame.
+        // A header alone shows nothing; that of a frame too large for the ring comes to its segment
+        // only with the frame.
         if walk.at >= reach || reach <= walk.base + GROUP_HEADER_BYTES as u64 {
             return Ok(Piece::End);
         }
@@ -114,9 +132,9 @@ impl Log {
         }
         let from_ring = source.has_ring() && walk.base >= source.in_segments();
         if from_ring {
-            return self.ring_piece(source, walk, reach);
+            return Ok(self.ring_piece(source, walk, reach));
         }
-        self.forget_kept(source, walk);
+        walk.forget_kept(source);
         match self.segment_piece(walk)? {
             Ok(GroupSeen::Taken) => Ok(Piece::Took),
             Ok(GroupSeen::NewEpoch(epoch)) if source.has_ring() && source.epoch() < epoch => {
@@ -136,12 +154,6 @@ impl Log {
             Err(Missing::Group(error)) => Err(error),
             Err(Missing::File) => Ok(Piece::Gone),
         }
-    }
-
-    /// Indexes of segments that are whole in their files by now are derived from these.
-    fn forget_kept(&self, source: &Source, walk: &mut Walk) {
-        let in_files = source.in_segments();
-        walk.kept.retain(|(segment, _)| segment.end() > in_files);
     }
 
     /// Goes over to the next segment, if it is there.
@@ -224,14 +236,14 @@ impl Log {
     }
 
     /// Frames of the group at `walk.base` from the ring, as far as they prove themselves.
-    pub(super) fn ring_piece(&self, source: &Source, walk: &mut Walk, reach: u64) -> Result<Piece> {
+    pub(super) fn ring_piece(&self, source: &Source, walk: &mut Walk, reach: u64) -> Piece {
         let Some(header) = self.ring_header(source, walk) else {
-            return Ok(self.ring_end(source, walk));
+            return walk.ring_end(source);
         };
         let first = walk.base + GROUP_HEADER_BYTES as u64;
         if walk.at < first {
             if first > reach {
-                return Ok(Piece::End);
+                return Piece::End;
             }
             walk.at = first;
         }
@@ -239,18 +251,18 @@ impl Log {
         let closed = header.used_len > 0;
         let used_end = walk.base + u64::from(header.used_len);
         let limit = if closed { used_end } else { walk.segment.end() }.min(reach);
-        let whole = self.ring_frames(source, walk, limit)?;
+        let whole = self.ring_frames(source, walk, limit);
         if !whole {
-            return Ok(self.ring_end(source, walk));
+            return walk.ring_end(source);
         }
         // What an open header does not say yet is said by the next look at it.
         let header = if closed { Some(header) } else { self.ring_header(source, walk) };
-        let Some(header) = header else { return Ok(self.ring_end(source, walk)) };
+        let Some(header) = header else { return walk.ring_end(source) };
         if header.used_len > 0 && walk.at == walk.base + u64::from(header.used_len) {
             walk.end_group(&header);
-            return Ok(Piece::Took);
+            return Piece::Took;
         }
-        Ok(if walk.at > before { Piece::Took } else { Piece::End })
+        if walk.at > before { Piece::Took } else { Piece::End }
     }
 
     fn ring_header(&self, source: &Source, walk: &Walk) -> Option<GroupHeader> {
@@ -263,27 +275,15 @@ impl Log {
         ours.then_some(header)
     }
 
-    /// Why there is no more: the place was overwritten, or nothing is there yet.
-    fn ring_end(&self, source: &Source, walk: &Walk) -> Piece {
-        if !source.is_current() {
-            Piece::Stale
-        } else if walk.base < source.in_segments() {
-            // The next look finds it in its segment.
-            Piece::Took
-        } else {
-            Piece::End
-        }
-    }
-
     /// Takes frames from `walk.at` up to `limit`; false if the ring was overwritten under it.
-    fn ring_frames(&self, source: &Source, walk: &mut Walk, limit: u64) -> Result<bool> {
+    fn ring_frames(&self, source: &Source, walk: &mut Walk, limit: u64) -> bool {
         let mut need = READ_WINDOW_BYTES as u64;
         while walk.at < limit {
             let start = walk.at;
             let want = need.min(limit - start).min(source.len());
             let mut window = vec![0; want as usize];
             if !source.copy(start, &mut window) {
-                return Ok(false);
+                return false;
             }
             need = READ_WINDOW_BYTES as u64;
             loop {
@@ -292,7 +292,7 @@ impl Log {
                         let from = (walk.at - start) as usize + FRAME_HEADER_BYTES;
                         let payload = &window[from..from + frame.payload_len as usize];
                         if prove_payload(&frame, payload).is_err() {
-                            return Ok(true);
+                            return true;
                         }
                         walk.push(&frame, payload);
                     }
@@ -304,14 +304,14 @@ impl Log {
                         need = len as u64;
                         break;
                     }
-                    _ => return Ok(true),
+                    _ => return true,
                 }
             }
             if need > source.len() {
-                return Ok(true);
+                return true;
             }
         }
-        Ok(true)
+        true
     }
 }
 

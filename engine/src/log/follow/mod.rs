@@ -354,7 +354,8 @@ impl Log {
         let mut writer = self.writer.lock();
         let mut streams = Streams(std::mem::take(&mut writer.streams));
         let mut shown = self.released();
-        while let Some(first) = walk.pending.pop_front_if(|first| first.end <= limit) {
+        while walk.pending.front().is_some_and(|first| first.end <= limit) {
+            let Some(first) = walk.pending.pop_front() else { break };
             shown = first.end;
             self.show_one(first, &mut streams, walk, wakers);
         }

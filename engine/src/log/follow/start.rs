@@ -240,7 +240,7 @@ impl Log {
             return self.enter_next(walk, u64::MAX).map(|piece| matches!(piece, Piece::Took));
         }
         let before = walk.at;
-        let piece = self.ring_piece(source, walk, reach)?;
+        let piece = self.ring_piece(source, walk, reach);
         Ok(matches!(piece, Piece::Took) && walk.at > before)
     }
 
