@@ -152,6 +152,10 @@ impl Counters {
         self.removed.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn has_upkeep_error(&self) -> bool {
+        self.upkeep_error.lock().is_some()
+    }
+
     pub(crate) fn set_upkeep_error(&self, error: Option<String>) {
         *self.upkeep_error.lock() = error;
     }

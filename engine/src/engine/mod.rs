@@ -7,6 +7,7 @@ mod info;
 mod maintenance;
 pub(crate) mod open;
 mod runner;
+mod tell;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
 
