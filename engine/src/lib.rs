@@ -94,6 +94,7 @@ pub use format::record_batch::{Headers, Record, RecordView};
 pub use ids::{LeaderEpoch, Offset, PartitionId, Position};
 pub use metrics::{Latency, LogMetrics, Metrics, Recovery};
 pub use topic::append::{AppendFuture, AppendOptions, Appended};
+pub use topic::completion::{Completion, CompletionQueue, Outcome};
 pub use topic::partition::Partition;
 pub use topic::read::{Batch, BatchIter, Follow, OwnedRecord, Reader, Records, Start};
 pub use topic::{PartitionInfo, Topic, TopicInfo, TopicSpec};

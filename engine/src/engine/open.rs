@@ -71,6 +71,7 @@ pub(crate) fn open(
     }
     check_facts(&*disk, &options)?;
     let lock = disk.lock(options.lock_timeout)?;
+    disk.make_readers().map_err(io_error(&*disk, "make", "READERS"))?;
     // Another process may have made it before this one had the lock.
     let meta = match read_meta(&*disk)? {
         Some(meta) => {

@@ -553,7 +553,8 @@ impl<'a> Run<'a> {
         let len = self.options.segment_bytes;
         let base = self.end;
         let header = header_for(self.checkpoint.log, base, len, in_flight_limit(self.options));
-        let spare = self.spares.pop_front();
+        let alone = segment::readers_excluded(&**self.disk);
+        let spare = alone.is_some().then(|| self.spares.pop_front()).flatten();
         let made = Recipe { disk: self.disk, log: self.id, header, spare }.make(&|| true)?;
         self.segments.insert(base, Arc::clone(&made.segment));
         Ok(made.segment)
