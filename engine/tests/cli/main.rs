@@ -5,7 +5,9 @@
 mod append;
 mod bad_input;
 mod disk;
+mod doctor;
 mod harness;
 mod inspect;
+mod json;
 mod read;
 mod topics;

@@ -62,6 +62,7 @@ pub enum Command {
     Read(Read),
     Dump(Dump),
     Verify(Verify),
+    Doctor(Doctor),
 }
 
 /// Make a topic, and the data directory if it is not there
@@ -81,6 +82,9 @@ pub struct CreateTopic {
     /// When its records are acknowledged: `sync` when durable, `async` when written
     #[arg(long, value_enum, default_value = "sync")]
     pub flush: FlushArg,
+    /// Print what was made as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// List the topics and their partitions
@@ -129,6 +133,9 @@ pub struct Trim {
     /// The first offset to keep
     #[arg(long, value_name = "OFFSET")]
     pub before: u64,
+    /// Print where the partition begins now as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Append each line of standard input as a record
@@ -164,6 +171,9 @@ pub struct Append {
     /// Print `ACK <partition> <offset>` for each record once it is acknowledged
     #[arg(long)]
     pub print_acks: bool,
+    /// Print them as JSON instead: {"partition": 0, "offset": 17}
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Write the values to standard output, byte for byte, each with its newline
@@ -174,6 +184,7 @@ pub struct Append {
 Examples:
   ringlog --data data read orders
   ringlog --data data read orders --partition 1 --from 1000 --max 10
+  ringlog --data data read orders --json | jq -r .key
   ringlog --data data read names --null | xargs -0 ls -d")]
 pub struct Read {
     /// The topic
@@ -190,6 +201,10 @@ pub struct Read {
     /// End values with a NUL byte instead of a newline
     #[arg(long)]
     pub null: bool,
+    /// One JSON object a line for each record: partition, offset, timestamp, key, value,
+    /// headers. Bytes that are UTF-8 are a string, others an object {"base64": "..."}
+    #[arg(long, conflicts_with = "null")]
+    pub json: bool,
 }
 
 /// Show segments, groups, frames and batches as they lie on disk
@@ -222,6 +237,23 @@ Examples:
   ringlog --data data verify
   ringlog --data data verify --json")]
 pub struct Verify {
+    /// One JSON object instead
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Say what this machine and this directory can promise, in words
+///
+/// Looks at the kernel, io_uring, limits, filesystem and device; opens an engine in a scratch
+/// directory beside the data (or above it, if it is not there yet), asks it what it chose, and
+/// removes it. Needs no special rights, changes nothing else, and may run beside a writer. Ends with
+/// 6 if durable cannot be promised.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ringlog --data data doctor
+  ringlog --data /mnt/new-disk doctor --json | jq .chosen.driver_reason")]
+pub struct Doctor {
     /// One JSON object instead
     #[arg(long)]
     pub json: bool,

@@ -3,6 +3,7 @@
 mod append;
 mod args;
 mod create_topic;
+mod doctor;
 mod dump;
 mod exit;
 mod input;
@@ -10,6 +11,7 @@ mod interrupt;
 mod output;
 mod progress;
 mod read;
+mod record;
 mod session;
 mod stat;
 mod topics;
@@ -44,5 +46,6 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Read(args) => read::run(place, args, &interrupt),
         Command::Dump(args) => dump::run(place, args, &interrupt),
         Command::Verify(args) => verify::run(place, args),
+        Command::Doctor(args) => doctor::run(place, args),
     }
 }
