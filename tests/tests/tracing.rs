@@ -63,10 +63,10 @@ fn a_subscriber_hears_what_the_hook_hears() {
     tracing::subscriber::set_global_default(ear.clone()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let heard: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
-    let hook = Arc::clone(&heard);
+    let listener = Arc::clone(&heard);
     let options = Engine::options().allow_volatile(true).on_event(Arc::new(move |event| {
         let level = event.level.to_string().to_uppercase();
-        hook.lock().unwrap().push((level, event.name.to_owned()));
+        listener.lock().unwrap().push((level, event.name.to_owned()));
     }));
     let engine = options.open(dir.path()).unwrap();
     let topic = engine.create_topic(TopicSpec::new("t").partitions(3)).unwrap();
@@ -74,14 +74,14 @@ fn a_subscriber_hears_what_the_hook_hears() {
     engine.close(Duration::from_secs(60)).unwrap();
     let kept = ear.0.lock().unwrap().clone();
     let named = |name: &str| kept.iter().find(|kept| kept.fields["event"] == name).unwrap();
-    let mut names: Vec<_> =
+    let mut told: Vec<_> =
         kept.iter().map(|kept| (kept.level.clone(), kept.fields["event"].clone())).collect();
     let mut heard = heard.lock().unwrap().clone();
-    assert!(names.len() >= 5, "{names:?}");
+    assert!(told.len() >= 5, "{told:?}");
     // Threads of the engine may overtake each other between the two.
-    names.sort();
+    told.sort();
     heard.sort();
-    assert_eq!(names, heard);
+    assert_eq!(told, heard);
     assert_eq!(named("topic_created").fields["topic"], "t");
     assert_eq!(named("topic_created").numbers["partitions"], 3);
     assert_eq!(named("topic_created").fields["message"], "made a topic");
