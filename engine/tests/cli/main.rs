@@ -4,6 +4,7 @@
 
 mod append;
 mod bad_input;
+mod bench;
 mod disk;
 mod doctor;
 mod harness;

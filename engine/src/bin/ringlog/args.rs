@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -63,6 +63,7 @@ pub enum Command {
     Dump(Dump),
     Verify(Verify),
     Doctor(Doctor),
+    Bench(Bench),
 }
 
 /// Make a topic, and the data directory if it is not there
@@ -257,6 +258,41 @@ pub struct Doctor {
     /// One JSON object instead
     #[arg(long)]
     pub json: bool,
+}
+
+/// Measure the device, and what Ringlog makes of it, in one run
+///
+/// Works in a scratch directory inside DIR and removes it, after ^C too; DIR must not be a data
+/// directory, only a place on the disk to be measured. No phase writes more than 1 GiB or an eighth
+/// of what is free.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ringlog --data /mnt/disk bench
+  ringlog --data . bench --seconds 10 --record-bytes 100 --in-flight 256 --json")]
+pub struct Bench {
+    /// How long each of the seven phases lasts at most
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// Length of each value
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = record_bytes)]
+    pub record_bytes: usize,
+    /// How many appends wait for their acknowledgement at once, in the phase with many
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = in_flight)]
+    pub in_flight: usize,
+    /// One JSON object instead of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn record_bytes(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=16 << 20).contains(number));
+    number.ok_or_else(|| "not a number from 1 to 16777216".to_owned())
+}
+
+fn in_flight(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=4096).contains(number));
+    number.ok_or_else(|| "not a number from 1 to 4096".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -2,6 +2,7 @@
 
 mod append;
 mod args;
+mod bench;
 mod create_topic;
 mod doctor;
 mod dump;
@@ -46,6 +47,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Read(args) => read::run(place, args, &interrupt),
         Command::Dump(args) => dump::run(place, args, &interrupt),
         Command::Verify(args) => verify::run(place, args),
+        Command::Bench(args) => bench::run(place, args, &interrupt),
         Command::Doctor(args) => doctor::run(place, args),
     }
 }

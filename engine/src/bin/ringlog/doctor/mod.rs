@@ -4,7 +4,7 @@
 
 mod disk;
 mod machine;
-mod scratch;
+pub mod scratch;
 mod tell;
 
 use std::path::{Path, PathBuf};
