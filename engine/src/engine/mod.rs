@@ -9,6 +9,7 @@ pub(crate) mod open;
 mod placement;
 mod read_only;
 mod runner;
+mod tell;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
 mod watch;

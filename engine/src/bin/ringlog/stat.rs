@@ -7,10 +7,12 @@ use crate::exit::Failure;
 use crate::output::Output;
 
 pub fn run(place: &Place, args: &Stat) -> Result<(), Failure> {
-    place.with_engine(false, |session| {
+    place.with_reader(|session| {
         let stat = session.engine.stat();
         let mut output = Output::new();
-        if args.json {
+        if args.prometheus {
+            output.bytes(stat.metrics.to_prometheus().as_bytes())?;
+        } else if args.json {
             output.json(&stat)?;
         } else {
             directory(&stat, &mut output)?;
