@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::limits::{
     BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_BYTES_MAX_DEFAULT,
-    GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX, META_PAYLOAD_BYTES_MAX, META_RING_BYTES,
-    META_SEGMENT_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, RING_BYTES_DEFAULT, RING_BYTES_MAX,
-    RING_BYTES_MIN, RING_FRAME_DIVISOR, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
-    SEGMENT_BYTES_MIN, WINDOW_BYTES_MAX, WINDOW_TIME_MAX,
+    GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX, MAP_WINDOW_BYTES, META_PAYLOAD_BYTES_MAX,
+    META_RING_BYTES, META_SEGMENT_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN,
+    PINNED_BYTES_MAX_DEFAULT, RING_BYTES_DEFAULT, RING_BYTES_MAX, RING_BYTES_MIN,
+    RING_FRAME_DIVISOR, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    WINDOW_BYTES_MAX, WINDOW_TIME_MAX,
 };
 
 /// When a topic's appends are acknowledged, and which log they go to.
@@ -97,6 +98,7 @@ pub struct Options {
     pub(crate) append_timeout: Duration,
     pub(crate) lock_timeout: Duration,
     pub(crate) close_timeout: Duration,
+    pub(crate) pinned_bytes_max: u64,
     pub(crate) log: LogOptions,
 }
 
@@ -109,6 +111,7 @@ impl Default for Options {
             append_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(30),
+            pinned_bytes_max: PINNED_BYTES_MAX_DEFAULT,
             log: LogOptions::default(),
         }
     }
@@ -126,6 +129,7 @@ pub(crate) struct LogOptions {
     pub(crate) window_time: Duration,
     pub(crate) max_payload_bytes: usize,
     pub(crate) spare_segments: usize,
+    pub(crate) mmap: bool,
 }
 
 impl Default for LogOptions {
@@ -140,6 +144,7 @@ impl Default for LogOptions {
             window_time: Duration::from_millis(200),
             max_payload_bytes: PAYLOAD_BYTES_MAX,
             spare_segments: 2,
+            mmap: true,
         }
     }
 }
@@ -248,7 +253,34 @@ impl Options {
         self
     }
 
+    /// Whether sealed segments are read through mappings, without a copy (default: yes). Pages are
+    /// faulted in before they are handed out, so damage and bad devices are errors; yet the kernel
+    /// may drop a page of a batch that is held for long, and a device that fails to give it back
+    /// is then SIGBUS. `false` reads by copy.
+    pub fn mmap(mut self, mmap: bool) -> Self {
+        self.log.mmap = mmap;
+        self
+    }
+
+    /// Most bytes that batches and extents still held may pin, of the whole engine (default
+    /// 1 GiB; at least `max_payload_bytes` and 1 MiB). Beyond it reads fail with
+    /// [`Error::Pinned`] until some are dropped. Batches share windows of up to 1 MiB, and one that
+    /// is held pins its window.
+    pub fn pinned_bytes_max(mut self, bytes: u64) -> Self {
+        self.pinned_bytes_max = bytes;
+        self
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
+        let least = self.log.max_payload_bytes as u64 + MAP_WINDOW_BYTES as u64;
+        if self.pinned_bytes_max < least {
+            let reason = format!("{} is less than {least}", self.pinned_bytes_max);
+            return Err(Error::invalid("pinned_bytes_max", reason));
+        }
+        self.validate_log()
+    }
+
+    fn validate_log(&self) -> Result<()> {
         let log = &self.log;
         let aligned = GROUP_ALIGN as u64;
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&log.segment_bytes)

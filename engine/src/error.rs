@@ -79,6 +79,15 @@ pub enum Error {
         /// The log's directory.
         log: String,
     },
+    /// Batches that were read and are still held take as much memory as they may; nothing was
+    /// read, and the reader stays where it was. Drop some, then try again.
+    #[error("{pinned} bytes are pinned by batches still held, of at most {max}")]
+    Pinned {
+        /// How much is pinned.
+        pinned: u64,
+        /// See [`Options::pinned_bytes_max`](crate::Options::pinned_bytes_max).
+        max: u64,
+    },
     /// The deadline passed.
     #[error("deadline of {after:?} passed; {}", written(*outcome_unknown, "nothing was written"))]
     Timeout {
@@ -216,6 +225,7 @@ impl Error {
             | Self::OffsetOutOfRange { .. }
             | Self::NotADataDirectory { .. } => ErrorKind::Invalid,
             Self::Busy { .. }
+            | Self::Pinned { .. }
             | Self::Timeout { .. }
             | Self::Locked { .. }
             | Self::NoSpace { .. } => ErrorKind::Retry,

@@ -85,8 +85,16 @@ pub const LONE_WRITE_BYTES: usize = 128 << 10;
 pub const DRIVER_OPS_MAX: usize = 256;
 /// An index entry covers at most this much of one partition's run.
 pub const INDEX_RUN_BYTES: u64 = 4096;
-/// Bytes a reader fetches at once, unless one batch is larger.
+/// Bytes a reader copies at once, unless one batch is larger.
 pub const READ_WINDOW_BYTES: usize = 256 << 10;
+/// Bytes a reader fetches first, and after a jump; more as it goes on.
+pub const FIRST_WINDOW_BYTES: usize = 32 << 10;
+/// Bytes of a mapped segment that a reader faults in at once, unless one batch is larger.
+pub const MAP_WINDOW_BYTES: usize = 1 << 20;
+/// Default of the most bytes that batches still held may pin.
+pub const PINNED_BYTES_MAX_DEFAULT: u64 = 1 << 30;
+/// Buffers of read windows that an engine keeps for the next ones.
+pub const SPARE_WINDOWS_MAX: usize = 4;
 /// Most findings that `verify` keeps; what is beyond is counted.
 pub const FINDINGS_MAX: usize = 10_000;
 

@@ -1,5 +1,5 @@
-//! Memory that the kernel or other processes touch: aligned buffers, the ring's mapping, and
-//! [`Slice`], the refcounted piece of either that an op owns. The only place, with the io_uring
+//! Memory that the kernel or other processes touch: aligned buffers, the mappings of rings and
+//! segments, and [`Slice`], the refcounted piece of either that an op owns. The only place, with the io_uring
 //! driver, where `unsafe` is allowed.
 #![expect(unsafe_code, reason = "mappings, aligned memory and raw system calls live here")]
 #![allow(
@@ -11,6 +11,7 @@
 
 mod aligned;
 mod ring_map;
+mod segment_map;
 mod waker;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 pub use aligned::AlignedBuf;
 pub use ring_map::RingMap;
+pub use segment_map::SegmentMap;
 pub use waker::Waker;
 
 /// A refcounted range of an [`AlignedBuf`] or of the ring, for the kernel to read from. Whoever

@@ -18,7 +18,9 @@ use rustix::fs::{AtFlags, CWD, Dir, FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::buf::RingMap;
-use crate::driver::disk::{DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode};
+use crate::driver::disk::{
+    DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode, ReadersHold,
+};
 use crate::error::{Error, Result};
 use crate::limits::{RING_BYTES_MAX, RING_BYTES_MIN, RING_CONTROL_BYTES};
 
@@ -255,6 +257,14 @@ impl Disk for OsDisk {
 
     fn lock(&self, wait: Duration) -> Result<LockGuard> {
         lock::acquire(&self.dir, &self.root, wait)
+    }
+
+    fn hold_readers(&self) -> io::Result<ReadersHold> {
+        lock::hold_readers(&self.dir)
+    }
+
+    fn exclude_readers(&self) -> io::Result<Option<ReadersHold>> {
+        lock::exclude_readers(&self.dir)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Reading one partition of a log, batch by batch: located by the index, copied from the ring while
-//! it is still there, else read from its segment. Nothing a reader does can stall an append.
+//! Reading one partition of a log, batch by batch: located by the index, walked over in windows
+//! of ring or segment, group after group. Nothing a reader does can stall an append.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,21 +8,25 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use super::lookup::Found;
-use super::segment::Segment;
 use super::waiters::Ticket;
-use super::walk::{Step, step};
+use super::walk::{Reach, Step, step};
+use super::window::{Fetched, Window};
 use super::writer::StreamState;
 use super::{Log, Stop};
-use crate::driver::disk::{FileRef, full_path, io_error};
+use crate::driver::disk::full_path;
 use crate::error::{Error, Result};
 use crate::format::frame::{FrameHeader, FrameKind};
+use crate::format::group::GroupHeader;
 use crate::format::index::SegmentIndex;
 use crate::format::record_batch::{self, BatchHeader};
 use crate::ids::{LeaderEpoch, Offset, StreamId};
-use crate::limits::{FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_HEADER_BYTES, READ_WINDOW_BYTES};
+use crate::limits::{FRAME_HEADER_BYTES, FRAME_MIN_BYTES, GROUP_ALIGN, GROUP_HEADER_BYTES};
 
 /// Names cursors among a stream's followers; never reused in one process.
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+/// After so many frames of others the index is asked where the next one is.
+const FOREIGN_FRAMES_MAX: u32 = 8;
 
 /// A place in one partition.
 #[derive(Debug)]
@@ -39,13 +43,15 @@ pub(crate) struct Cursor {
     at: Option<u64>,
     /// Of the last group or frame walked over; it never decreases along a log.
     epoch: LeaderEpoch,
-    window: Bytes,
-    window_start: u64,
+    /// Where the frames of the group end that is being walked over, and whether it is the last of
+    /// its segment; `None`: walked into amid it.
+    group_end: Option<(u64, bool)>,
+    /// Frames of others since the last one of this partition.
+    foreign: u32,
+    pub(super) window: Window,
     /// The visible end at the last look for a batch, and the registration that waits for more.
     looked: u64,
     ticket: Option<Ticket>,
-    /// Keeps the segment it reads from being recycled.
-    open: Option<(Arc<Segment>, FileRef)>,
     index: Option<Arc<SegmentIndex>>,
     pub(crate) verify: bool,
 }
@@ -93,11 +99,11 @@ impl Cursor {
             known_end: 0,
             at: None,
             epoch: LeaderEpoch(0),
-            window: Bytes::new(),
-            window_start: 0,
+            group_end: None,
+            foreign: 0,
+            window: Window::default(),
             looked: 0,
             ticket: None,
-            open: None,
             index: None,
             verify: true,
         }
@@ -117,10 +123,35 @@ impl Cursor {
         self.next = offset;
         self.at = None;
         self.epoch = LeaderEpoch(0);
+        self.group_end = None;
     }
 
     /// The next visible batch that ends at or beyond the cursor's offset; `None`: nothing more yet.
     pub(crate) fn next_batch(&mut self) -> Result<Option<Bytes>> {
+        let Some((frame, header)) = self.next_frame(Reach::Whole)? else { return Ok(None) };
+        let at = frame.position.0;
+        let from = at + FRAME_HEADER_BYTES as u64;
+        let batch = self.window.slice(from, frame.payload_len as usize);
+        if self.verify && !record_batch::verify_crc(&batch) {
+            return Err(self.damaged(at, "record batch checksum differs"));
+        }
+        self.pass(&frame, &header);
+        Ok(Some(batch))
+    }
+
+    /// Goes on behind a frame that `next_frame` gave.
+    pub(super) fn pass(&mut self, frame: &FrameHeader, header: &BatchHeader) {
+        self.foreign = 0;
+        self.next = header.last_offset().0 + 1;
+        self.at = Some(frame.position.0 + frame.frame_len() as u64);
+    }
+
+    /// The frame of the next batch, as much of it in the window as `reach` says, or all where it
+    /// came from the ring; `None`: nothing more yet. The cursor stays before it.
+    pub(super) fn next_frame(
+        &mut self,
+        reach: Reach,
+    ) -> Result<Option<(FrameHeader, BatchHeader)>> {
         let mut relocated = false;
         loop {
             // Ring and segments may be another writer's by now.
@@ -129,24 +160,29 @@ impl Cursor {
             }
             let visible = self.log.visible();
             self.looked = visible;
-            let Some(at) = self.locate()? else { return Ok(None) };
+            let Some(at) = self.locate()? else { return Ok(self.rest()) };
             if at >= visible {
-                return self.nothing_before(at, visible);
+                self.nothing_before(at, visible)?;
+                return Ok(self.rest());
             }
-            let seed = self.log.seed;
-            let (start, window) = self.window_from(at);
-            match step(seed, start, window, at) {
-                Ok(Step::Frame(header)) => {
-                    self.epoch = header.epoch;
-                    let end = at + header.frame_len() as u64;
+            if let Some(next) = self.behind_group(at) {
+                self.at = Some(next);
+                continue;
+            }
+            self.window.reach(at);
+            let (start, window) = self.window.view();
+            let reach = if self.window.is_whole() { Reach::Whole } else { reach };
+            match step(self.log.seed, start, window, at, reach) {
+                Ok(Step::Frame(frame)) => {
+                    self.epoch = frame.epoch;
+                    let end = at + frame.frame_len() as u64;
                     if end > visible {
-                        return Ok(None);
+                        return Ok(self.rest());
                     }
-                    if let Some(batch) = self.take(&header)? {
-                        self.at = Some(end);
-                        return Ok(Some(batch));
+                    if let Some(header) = self.ours(&frame)? {
+                        return Ok(Some((frame, header)));
                     }
-                    self.at = Some(end);
+                    self.at = Some(self.over(end)?);
                 }
                 // What recovery cut may stand whole where a segment was left early: stale.
                 Ok(Step::Group(group)) if group.epoch < self.epoch => {
@@ -156,17 +192,11 @@ impl Cursor {
                     relocated = true;
                     self.relocate();
                 }
-                Ok(Step::Group(group)) => {
-                    // An empty one may be all that its epoch has before the segment was left.
-                    self.epoch = group.epoch;
-                    self.at = Some(at + GROUP_HEADER_BYTES as u64);
-                }
+                Ok(Step::Group(group)) => self.enter(at, &group),
                 Ok(Step::Padding(next)) => self.at = Some(next),
                 Ok(Step::Need(len)) => {
-                    let at = self.skip(at)?;
-                    self.at = Some(at);
-                    if at < visible && !self.fill(at, len, visible)? {
-                        return Ok(None);
+                    if !self.fill(at, len, visible)? {
+                        return Ok(self.rest());
                     }
                 }
                 // The end of a segment's last group: the index knows where the next one is.
@@ -179,13 +209,44 @@ impl Cursor {
         }
     }
 
+    /// Nothing more for now: a window that is used up pins nothing while the cursor waits.
+    fn rest<T>(&mut self) -> Option<T> {
+        if self.at.is_none_or(|at| self.window.is_used_up(at)) {
+            self.window.clear();
+        }
+        None
+    }
+
+    fn enter(&mut self, at: u64, group: &GroupHeader) {
+        // An empty one may be all that its epoch has before the segment was left.
+        self.epoch = group.epoch;
+        self.at = Some(at + GROUP_HEADER_BYTES as u64);
+        // The length is known only once the group is closed.
+        let closed = group.used_len > 0;
+        self.group_end = closed.then(|| (at + u64::from(group.used_len), group.last));
+    }
+
+    /// Where the next group begins, if this one's frames end here; without a look at the padding,
+    /// and without the index where it is in the next segment.
+    fn behind_group(&mut self, at: u64) -> Option<u64> {
+        let align = GROUP_ALIGN as u64;
+        let last = self.group_end.take_if(|(end, _)| *end == at).map(|(_, last)| last);
+        match last {
+            Some(true) => Some(self.log.segment_at(at - 1)?.end()),
+            Some(false) if !at.is_multiple_of(align) => Some(at.next_multiple_of(align)),
+            // No frame fits into what is left of the block.
+            _ if at % align > align - FRAME_MIN_BYTES as u64 => Some(at.next_multiple_of(align)),
+            _ => None,
+        }
+    }
+
     /// The walk has come to what is not visible yet; an error if the batch it looks for lies
     /// before, in bytes that read as padding.
-    fn nothing_before(&self, at: u64, visible: u64) -> Result<Option<Bytes>> {
+    fn nothing_before(&self, at: u64, visible: u64) -> Result<()> {
         let mut writer = self.log.writer.lock();
         let state = writer.stream(self.stream).ok_or_else(|| self.deleted())?;
         if self.next >= state.durable_end(visible) {
-            return Ok(None);
+            return Ok(());
         }
         drop(writer);
         Err(self.damaged(at, &format!("offset {} is not where it was written", self.next)))
@@ -195,18 +256,8 @@ impl Cursor {
         self.at = None;
         self.epoch = LeaderEpoch(0);
         self.known_end = 0;
-        self.window = Bytes::new();
-        self.open = None;
-    }
-
-    /// The window and its first position; an empty one there if it does not reach to `at`.
-    fn window_from(&mut self, at: u64) -> (u64, &[u8]) {
-        let reach = self.window_start + self.window.len() as u64;
-        if at < self.window_start || at > reach {
-            self.window = Bytes::new();
-            self.window_start = at;
-        }
-        (self.window_start, &self.window)
+        self.group_end = None;
+        self.window.forget();
     }
 
     /// Where to go on; `None` when the cursor stands at the end of its partition.
@@ -242,15 +293,18 @@ impl Cursor {
         Error::UnknownTopic { topic: self.label.to_string() }
     }
 
-    /// Takes a frame if it is this partition's and not before the cursor.
-    fn take(&mut self, frame: &FrameHeader) -> Result<Option<Bytes>> {
+    /// The header of a frame's batch, if it is this partition's and not before the cursor.
+    fn ours(&self, frame: &FrameHeader) -> Result<Option<BatchHeader>> {
         if frame.stream != self.stream || frame.kind != FrameKind::Batch {
             return Ok(None);
         }
-        let from = (frame.position.0 - self.window_start) as usize + FRAME_HEADER_BYTES;
-        let batch = self.window.slice(from..from + frame.payload_len as usize);
-        let header = BatchHeader::decode(&batch)
+        let (start, window) = self.window.view();
+        let batch = &window[(frame.position.0 - start) as usize + FRAME_HEADER_BYTES..];
+        let header = BatchHeader::decode(batch)
             .map_err(|error| self.damaged(frame.position.0, &error.to_string()))?;
+        if header.len_bytes != frame.payload_len as usize {
+            return Err(self.damaged(frame.position.0, "record batch length differs"));
+        }
         if header.last_offset().0 < self.next {
             return Ok(None);
         }
@@ -258,15 +312,25 @@ impl Cursor {
             let reason = format!("offset {} is missing before this batch", self.next);
             return Err(self.damaged(frame.position.0, &reason));
         }
-        if self.verify && !record_batch::verify_crc(&batch) {
-            return Err(self.damaged(frame.position.0, "record batch checksum differs"));
-        }
-        self.next = header.last_offset().0 + 1;
-        Ok(Some(batch))
+        Ok(Some(header))
     }
 
-    /// At the end of a window: jumps over what is not this partition's, to the run that holds the
-    /// next offset.
+    /// Past a frame that is not wanted, to `end`, or further: where others' frames lie between,
+    /// the index knows the way.
+    fn over(&mut self, end: u64) -> Result<u64> {
+        self.foreign += 1;
+        if self.foreign < FOREIGN_FRAMES_MAX {
+            return Ok(end);
+        }
+        self.foreign = 0;
+        let at = self.skip(end)?;
+        if at != end {
+            self.group_end = None;
+        }
+        Ok(at)
+    }
+
+    /// Jumps over what is not this partition's, to the run that holds the next offset.
     fn skip(&mut self, at: u64) -> Result<u64> {
         let near = self.log.segment_at(at).filter(|segment| segment.is_sealed());
         let near = match near {
@@ -292,55 +356,18 @@ impl Cursor {
             self.relocate();
             return Ok(true);
         };
-        let bound = visible.min(segment.end());
-        let want = (len.max(READ_WINDOW_BYTES) as u64).min(bound - at);
-        if want < len.min(GROUP_HEADER_BYTES) as u64 {
-            return Ok(false);
-        }
-        if at >= self.log.ring.lo() {
-            let mut bytes = vec![0; want.min(self.log.ring.len()) as usize];
-            if self.log.ring.copy(at, &mut bytes) {
-                self.set_window(at, bytes);
-                return Ok(bytes_suffice(self.window.len(), len));
-            }
-        }
-        let Some(file) = self.open_segment(&segment)? else {
-            self.relocate();
+        if at < segment.first() {
+            self.at = Some(segment.first());
             return Ok(true);
-        };
-        let mut bytes = vec![0; want.min(self.log.released().saturating_sub(at)) as usize];
-        let read = file.read_at(&mut bytes, at - segment.base()).map_err(io_error(
-            &*self.log.disk,
-            "read",
-            segment.path(),
-        ))?;
-        bytes.truncate(read);
-        if read < len.min(GROUP_HEADER_BYTES) {
-            return Err(self.damaged(at, "the file ends here"));
         }
-        self.set_window(at, bytes);
-        Ok(true)
-    }
-
-    fn set_window(&mut self, at: u64, bytes: Vec<u8>) {
-        self.window_start = at;
-        self.window = Bytes::from(bytes);
-    }
-
-    /// The segment's file; `None` if it was retired meanwhile.
-    fn open_segment(&mut self, segment: &Arc<Segment>) -> Result<Option<FileRef>> {
-        if let Some((open, file)) = &self.open
-            && Arc::ptr_eq(open, segment)
-        {
-            return Ok(Some(Arc::clone(file)));
-        }
-        match segment.open(&*self.log.disk) {
-            Ok(file) => {
-                self.open = Some((Arc::clone(segment), Arc::clone(&file)));
-                Ok(Some(file))
+        match self.window.fetch(&self.log, &segment, at, len, visible)? {
+            Fetched::Some => Ok(true),
+            Fetched::NotYet => Ok(false),
+            Fetched::Gone => {
+                self.relocate();
+                Ok(true)
             }
-            Err(_) if self.log.segment_at(segment.base()).is_none() => Ok(None),
-            Err(error) => Err(error),
+            Fetched::Short => Err(self.damaged(at, "the file ends here")),
         }
     }
 
@@ -404,8 +431,4 @@ impl Drop for Cursor {
             writer.stream(self.stream).and_then(|state| state.unfollow(self.id))
         };
     }
-}
-
-fn bytes_suffice(have: usize, need: usize) -> bool {
-    have >= need.min(GROUP_HEADER_BYTES)
 }

@@ -228,8 +228,12 @@ impl Log {
     fn retire(&self, segment: &Arc<Segment>, upkeep: &mut Upkeep) -> Result<()> {
         let path = segment.path();
         let fail = |action| io_error(&*self.disk, action, path);
-        // A hard link or an open reader would see the file change.
-        let sole = segment.close_for_readers() && {
+        // A hard link, an open reader, a lease would see the file change; so would those of other
+        // processes, and of engines closed before, which hold READERS. Kept until the file has its
+        // new name: who comes later does not find it.
+        let unread = segment.close_for_readers();
+        let alone = if unread { self.disk.exclude_readers().ok().flatten() } else { None };
+        let sole = alone.is_some() && {
             let file = self.disk.open(path, OpenMode::Read).map_err(fail("open"))?;
             file.link_count().map_err(fail("look at"))? == 1
         };

@@ -1,5 +1,6 @@
 //! The writer's lock: an exclusive `flock` on the file `LOCK`, whose text is the holder's pid. Owns
 //! the locked descriptor. Must never be unlocked while the kernel may still write for the holder.
+//! And the readers': a shared one on `READERS`, which keeps segments from being recycled.
 //!
 //! Why `flock` and not an OFD lock: both belong to the open file description, so both exclude two
 //! engines of one process, both survive the death of the process while an io_uring holds the file
@@ -18,12 +19,13 @@ use rustix::fs::{Access, AtFlags, FlockOperation, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, test_kill_process};
 
-use crate::driver::disk::LockGuard;
+use crate::driver::disk::{LockGuard, ReadersHold};
 use crate::error::{Error, Result};
 
 use super::{FILE_MODE, check_file_size_limit};
 
 const LOCK_NAME: &str = "LOCK";
+const READERS_NAME: &str = "READERS";
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// A pid has at most ten digits; filled up with blanks, and a line feed.
@@ -68,11 +70,11 @@ pub(super) fn acquire(dir: &OwnedFd, root: &Path, wait: Duration) -> Result<Lock
     let started = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        let file = open(dir).map_err(failed)?;
+        let file = open(dir, LOCK_NAME).map_err(failed)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             // Whoever removed or replaced LOCK meanwhile has left us a lock that no one else will
             // meet; take the one that has the name.
-            Ok(()) if is_current(dir, &file).map_err(failed)? => return Ok(held(file)),
+            Ok(()) if is_current(dir, LOCK_NAME, &file).map_err(failed)? => return Ok(held(file)),
             Ok(()) | Err(Errno::INTR) => {}
             Err(Errno::WOULDBLOCK) if started.elapsed() >= wait => return Err(locked(path, &file)),
             Err(Errno::WOULDBLOCK) => {
@@ -84,14 +86,43 @@ pub(super) fn acquire(dir: &OwnedFd, root: &Path, wait: Duration) -> Result<Lock
     }
 }
 
-fn open(dir: &OwnedFd) -> io::Result<File> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::openat(dir, LOCK_NAME, flags, FILE_MODE)?))
+/// Holds READERS shared, waiting for whoever excludes it.
+pub(super) fn hold_readers(dir: &OwnedFd) -> io::Result<ReadersHold> {
+    loop {
+        let file = open(dir, READERS_NAME)?;
+        match rustix::fs::flock(&file, FlockOperation::LockShared) {
+            Ok(()) if is_current(dir, READERS_NAME, &file)? => return Ok(readers(file)),
+            Ok(()) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
-fn is_current(dir: &OwnedFd, file: &File) -> io::Result<bool> {
+/// Holds READERS exclusively; `None` if anyone holds it.
+pub(super) fn exclude_readers(dir: &OwnedFd) -> io::Result<Option<ReadersHold>> {
+    loop {
+        let file = open(dir, READERS_NAME)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) if is_current(dir, READERS_NAME, &file)? => return Ok(Some(readers(file))),
+            Ok(()) | Err(Errno::INTR) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn readers(file: File) -> ReadersHold {
+    ReadersHold { file: Some(LockFile { file, owner: getpid() }) }
+}
+
+fn open(dir: &OwnedFd, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::openat(dir, name, flags, FILE_MODE)?))
+}
+
+fn is_current(dir: &OwnedFd, name: &str, file: &File) -> io::Result<bool> {
     let ours = rustix::fs::fstat(file)?;
-    match rustix::fs::statat(dir, LOCK_NAME, AtFlags::SYMLINK_NOFOLLOW) {
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(named) => Ok((ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)),
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno.into()),
