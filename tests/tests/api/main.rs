@@ -9,6 +9,7 @@ mod append;
 mod close;
 mod follow;
 mod input;
+mod leases;
 mod load;
 mod open;
 mod order;
