@@ -88,6 +88,13 @@ pub enum Error {
         /// See [`Options::pinned_bytes_max`](crate::Options::pinned_bytes_max).
         max: u64,
     },
+    /// As many submissions as a completion queue takes have not been polled for yet; nothing was
+    /// submitted.
+    #[error("completion queue full: {capacity} submissions have not been polled for")]
+    QueueFull {
+        /// How many it takes.
+        capacity: usize,
+    },
     /// The deadline passed.
     #[error("deadline of {after:?} passed; {}", written(*outcome_unknown, "nothing was written"))]
     Timeout {
@@ -226,6 +233,7 @@ impl Error {
             | Self::NotADataDirectory { .. } => ErrorKind::Invalid,
             Self::Busy { .. }
             | Self::Pinned { .. }
+            | Self::QueueFull { .. }
             | Self::Timeout { .. }
             | Self::Locked { .. }
             | Self::NoSpace { .. } => ErrorKind::Retry,

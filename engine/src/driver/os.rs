@@ -6,6 +6,7 @@
 mod facts;
 mod file;
 mod lock;
+mod readers;
 
 use std::ffi::CString;
 use std::io;
@@ -19,7 +20,7 @@ use rustix::io::Errno;
 
 use crate::buf::RingMap;
 use crate::driver::disk::{
-    DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode, ReadersHold,
+    DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode, ReadersGuard,
 };
 use crate::error::{Error, Result};
 use crate::limits::{RING_BYTES_MAX, RING_BYTES_MIN, RING_CONTROL_BYTES};
@@ -259,12 +260,20 @@ impl Disk for OsDisk {
         lock::acquire(&self.dir, &self.root, wait)
     }
 
-    fn hold_readers(&self) -> io::Result<ReadersHold> {
-        lock::hold_readers(&self.dir)
+    fn has_writer(&self) -> io::Result<bool> {
+        lock::is_held(&self.dir)
     }
 
-    fn exclude_readers(&self) -> io::Result<Option<ReadersHold>> {
-        lock::exclude_readers(&self.dir)
+    fn make_readers(&self) -> io::Result<()> {
+        readers::make(&self.dir)
+    }
+
+    fn hold_readers(&self) -> io::Result<Option<ReadersGuard>> {
+        readers::hold(&self.dir)
+    }
+
+    fn exclude_readers(&self) -> io::Result<Option<ReadersGuard>> {
+        readers::exclude(&self.dir)
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::buf::SegmentMap;
-use crate::driver::disk::{Disk, FileRef, ReadersHold};
+use crate::driver::disk::{Disk, FileRef, ReadersGuard};
 use crate::error::{Error, Result};
 use crate::limits::{READ_WINDOW_BYTES, SPARE_WINDOWS_MAX};
 
@@ -29,7 +29,8 @@ struct Files {
     /// Files that something outside the log refers to.
     shared: usize,
     closed: bool,
-    hold: Option<ReadersHold>,
+    /// Taken when the engine closed and some were left.
+    hold: Option<ReadersGuard>,
 }
 
 impl Pins {
@@ -75,7 +76,8 @@ impl Pins {
         let mut files = self.files.lock();
         files.closed = true;
         if files.shared > 0 && files.hold.is_none() {
-            files.hold = Some(disk.hold_readers()?);
+            // The writer made READERS when it opened: if it has gone since, so has the directory.
+            files.hold = disk.hold_readers()?;
         }
         Ok(())
     }
@@ -229,6 +231,7 @@ mod tests {
     fn nothing_is_shared_once_the_engine_is_closed() {
         let disk = tempfile::tempdir().unwrap();
         let disk = crate::driver::os::OsDisk::open(disk.path(), false).unwrap();
+        disk.make_readers().unwrap();
         let pins = Pins::new(100);
         let share = pins.share().unwrap();
         drop(pins.share().unwrap());

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::checkpoints;
-use super::segment::{OpenSegment, Recipe, Segment, header_for};
+use super::segment::{self, OpenSegment, Recipe, Segment, header_for};
 use super::{Log, Stop};
 use crate::driver::disk::{OpenMode, io_error};
 use crate::error::Result;
@@ -100,8 +100,10 @@ impl Log {
 
     fn make_next(&self, upkeep: &mut Upkeep, base: u64, len: u64) -> Result<OpenSegment> {
         let header = header_for(self.uuid, base, len, self.in_flight_limit());
-        let spare =
-            (len == self.options.segment_bytes).then(|| upkeep.spares.pop_front()).flatten();
+        let fits = len == self.options.segment_bytes && !upkeep.spares.is_empty();
+        // Set aside when nobody read it from outside; who came since may know it all the same.
+        let alone = if fits { segment::readers_excluded(&*self.disk) } else { None };
+        let spare = alone.is_some().then(|| upkeep.spares.pop_front()).flatten();
         let recipe = Recipe { disk: &self.disk, log: self.id, header, spare };
         recipe.make(&|| self.is_starving())
     }
@@ -228,17 +230,16 @@ impl Log {
     fn retire(&self, segment: &Arc<Segment>, upkeep: &mut Upkeep) -> Result<()> {
         let path = segment.path();
         let fail = |action| io_error(&*self.disk, action, path);
-        // A hard link, an open reader, a lease would see the file change; so would those of other
-        // processes, and of engines closed before, which hold READERS. Kept until the file has its
-        // new name: who comes later does not find it.
-        let unread = segment.close_for_readers();
-        let alone = if unread { self.disk.exclude_readers().ok().flatten() } else { None };
-        let sole = alone.is_some() && {
+        // A hard link, an open reader, a lease would see the file change.
+        let sole = segment.close_for_readers() && {
             let file = self.disk.open(path, OpenMode::Read).map_err(fail("open"))?;
             file.link_count().map_err(fail("look at"))? == 1
         };
         let fits = segment.len() == self.options.segment_bytes;
-        if sole && fits && upkeep.spares.len() < self.options.spare_segments {
+        // Held by readers of other processes, and by what is still leased of an engine closed before.
+        // Kept until the file has its new name: who comes then does not find it any more.
+        let alone = segment::readers_excluded(&*self.disk);
+        if sole && alone.is_some() && fits && upkeep.spares.len() < self.options.spare_segments {
             let spare = segment.spare_path(self.id);
             self.disk.rename(path, &spare).map_err(fail("set aside"))?;
             let name = spare.rsplit_once('/').map_or(spare.as_str(), |(_, name)| name);

@@ -227,7 +227,8 @@ fn sealed_segments_are_mapped_once_for_all_readers_and_not_at_all_without_mmap()
         return;
     }
     for mmap in ["0", "1"] {
-        let this = "leases::sealed_segments_are_mapped_once_for_all_readers_and_not_at_all_without_mmap";
+        let this =
+            "leases::sealed_segments_are_mapped_once_for_all_readers_and_not_at_all_without_mmap";
         let done = std::process::Command::new(std::env::current_exe().unwrap())
             .args([this, "--exact", "--nocapture"])
             .env("RINGLOG_TEST_MAPS", mmap)

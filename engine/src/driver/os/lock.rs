@@ -1,11 +1,11 @@
 //! The writer's lock: an exclusive `flock` on the file `LOCK`, whose text is the holder's pid. Owns
 //! the locked descriptor. Must never be unlocked while the kernel may still write for the holder.
-//! And the readers': a shared one on `READERS`, which keeps segments from being recycled.
 //!
 //! Why `flock` and not an OFD lock: both belong to the open file description, so both exclude two
 //! engines of one process, both survive the death of the process while an io_uring holds the file
 //! registered, and the dead-writer test sees both end with the last write. `flock` needs no write
-//! permission on the file and no byte range, so it is the one with less to get wrong.
+//! permission on the file and no byte range, so it is the one with less to get wrong. The holder
+//! adds an OFD lock all the same: it is what a reader may ask for without taking anything.
 
 use std::fs::File;
 use std::io;
@@ -15,17 +15,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Access, AtFlags, FlockOperation, OFlags};
+use rustix::fs::{Access, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, test_kill_process};
 
-use crate::driver::disk::{LockGuard, ReadersHold};
+use crate::buf::ofd;
+use crate::driver::disk::LockGuard;
 use crate::error::{Error, Result};
 
 use super::{FILE_MODE, check_file_size_limit};
 
 const LOCK_NAME: &str = "LOCK";
-const READERS_NAME: &str = "READERS";
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// A pid has at most ten digits; filled up with blanks, and a line feed.
@@ -50,6 +50,7 @@ impl Drop for LockFile {
         // leave the lock to it; and never by that child, whose parent still writes. (That the child
         // closes its copy at the fork is another issue's work.)
         if getpid() == self.owner {
+            let _ = ofd::unmark(&self.file);
             let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
         }
     }
@@ -70,11 +71,11 @@ pub(super) fn acquire(dir: &OwnedFd, root: &Path, wait: Duration) -> Result<Lock
     let started = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        let file = open(dir, LOCK_NAME).map_err(failed)?;
+        let file = open(dir).map_err(failed)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             // Whoever removed or replaced LOCK meanwhile has left us a lock that no one else will
             // meet; take the one that has the name.
-            Ok(()) if is_current(dir, LOCK_NAME, &file).map_err(failed)? => return Ok(held(file)),
+            Ok(()) if is_current(dir, &file).map_err(failed)? => return Ok(held(file)),
             Ok(()) | Err(Errno::INTR) => {}
             Err(Errno::WOULDBLOCK) if started.elapsed() >= wait => return Err(locked(path, &file)),
             Err(Errno::WOULDBLOCK) => {
@@ -86,43 +87,25 @@ pub(super) fn acquire(dir: &OwnedFd, root: &Path, wait: Duration) -> Result<Lock
     }
 }
 
-/// Holds READERS shared, waiting for whoever excludes it.
-pub(super) fn hold_readers(dir: &OwnedFd) -> io::Result<ReadersHold> {
-    loop {
-        let file = open(dir, READERS_NAME)?;
-        match rustix::fs::flock(&file, FlockOperation::LockShared) {
-            Ok(()) if is_current(dir, READERS_NAME, &file)? => return Ok(readers(file)),
-            Ok(()) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+/// Whether somebody holds the lock. It asks for the mark beside it, because to try the lock itself
+/// could make a writer fail that opens at this moment.
+pub(super) fn is_held(dir: &OwnedFd) -> io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::openat(dir, LOCK_NAME, flags, Mode::empty()) {
+        Ok(file) => ofd::is_marked(&file),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno.into()),
     }
 }
 
-/// Holds READERS exclusively; `None` if anyone holds it.
-pub(super) fn exclude_readers(dir: &OwnedFd) -> io::Result<Option<ReadersHold>> {
-    loop {
-        let file = open(dir, READERS_NAME)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) if is_current(dir, READERS_NAME, &file)? => return Ok(Some(readers(file))),
-            Ok(()) | Err(Errno::INTR) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-}
-
-fn readers(file: File) -> ReadersHold {
-    ReadersHold { file: Some(LockFile { file, owner: getpid() }) }
-}
-
-fn open(dir: &OwnedFd, name: &str) -> io::Result<File> {
+fn open(dir: &OwnedFd) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::openat(dir, name, flags, FILE_MODE)?))
+    Ok(File::from(rustix::fs::openat(dir, LOCK_NAME, flags, FILE_MODE)?))
 }
 
-fn is_current(dir: &OwnedFd, name: &str, file: &File) -> io::Result<bool> {
+fn is_current(dir: &OwnedFd, file: &File) -> io::Result<bool> {
     let ours = rustix::fs::fstat(file)?;
-    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+    match rustix::fs::statat(dir, LOCK_NAME, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(named) => Ok((ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)),
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno.into()),
@@ -131,6 +114,8 @@ fn is_current(dir: &OwnedFd, name: &str, file: &File) -> io::Result<bool> {
 
 fn held(file: File) -> LockGuard {
     let owner = getpid();
+    // Readers ask for it; a filesystem without such locks leaves them to think that nobody writes.
+    let _ = ofd::mark(&file);
     // Always the same length and never truncated first: ext4 writes a truncated and rewritten file
     // out when it is closed, and a truncation would then wait for that page of a killed holder,
     // behind all its other writes (measured: 2.9 s on a throttled device).
