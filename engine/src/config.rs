@@ -266,12 +266,13 @@ impl Options {
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
+        self.validate_log()?;
         let least = self.log.max_payload_bytes as u64 + MAP_WINDOW_BYTES as u64;
         if self.pinned_bytes_max < least {
             let reason = format!("{} is less than {least}", self.pinned_bytes_max);
             return Err(Error::invalid("pinned_bytes_max", reason));
         }
-        self.validate_log()
+        Ok(())
     }
 
     fn validate_log(&self) -> Result<()> {

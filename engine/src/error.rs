@@ -95,6 +95,15 @@ pub enum Error {
         /// How many it takes.
         capacity: usize,
     },
+    /// What batches were sent to does not take them: the peer has closed, or the descriptor is
+    /// none that can be written to.
+    #[error("sending {partition}: {source}")]
+    Peer {
+        /// Topic and partition.
+        partition: String,
+        /// The system's error.
+        source: Arc<io::Error>,
+    },
     /// The deadline passed.
     #[error("deadline of {after:?} passed; {}", written(*outcome_unknown, "nothing was written"))]
     Timeout {
@@ -239,7 +248,10 @@ impl Error {
             | Self::NoSpace { .. } => ErrorKind::Retry,
             Self::Closed { .. } | Self::Latched { .. } => ErrorKind::Reopen,
             Self::Corrupt { .. } | Self::UnsupportedFormat { .. } => ErrorKind::Restore,
-            Self::ReadOnly { .. } | Self::NotDurable { .. } | Self::Io { .. } => ErrorKind::System,
+            Self::ReadOnly { .. }
+            | Self::NotDurable { .. }
+            | Self::Peer { .. }
+            | Self::Io { .. } => ErrorKind::System,
         }
     }
 

@@ -92,8 +92,10 @@ pub use ids::{LeaderEpoch, Offset, PartitionId, Position};
 pub use metrics::{Latency, LogMetrics, Metrics, Recovery};
 pub use topic::append::{AppendFuture, AppendOptions, Appended};
 pub use topic::completion::{Completion, CompletionQueue, Outcome};
+pub use topic::extents::{Extent, Extents};
 pub use topic::partition::Partition;
 pub use topic::read::{Batch, BatchIter, Follow, OwnedRecord, Reader, Records, Start};
+pub use topic::send::{Sender, Sent};
 pub use topic::{PartitionInfo, Topic, TopicInfo, TopicSpec};
 
 /// Internals for this repository's own tests and benchmarks; no part of the API, never stable.

@@ -13,6 +13,7 @@ mod aligned;
 pub mod ofd;
 mod ring_map;
 mod segment_map;
+mod sigpipe;
 mod waker;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 pub use aligned::AlignedBuf;
 pub use ring_map::RingMap;
 pub use segment_map::SegmentMap;
+pub use sigpipe::SigpipeBlocked;
 pub use waker::Waker;
 
 /// A refcounted range of an [`AlignedBuf`] or of the ring, for the kernel to read from. Whoever

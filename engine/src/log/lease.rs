@@ -101,6 +101,11 @@ impl Pin {
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
+
+    /// Makes the two one.
+    pub(crate) fn join(&mut self, mut other: Self) {
+        self.len += std::mem::take(&mut other.len);
+    }
 }
 
 impl Drop for Pin {

@@ -10,6 +10,7 @@
 
 pub(crate) mod append;
 pub(crate) mod checkpoints;
+pub(crate) mod extents;
 pub(crate) mod flusher;
 pub(crate) mod lease;
 pub(crate) mod lookup;

@@ -43,9 +43,8 @@ pub(crate) struct Cursor {
     at: Option<u64>,
     /// Of the last group or frame walked over; it never decreases along a log.
     epoch: LeaderEpoch,
-    /// Where the frames of the group end that is being walked over, and whether it is the last of
-    /// its segment; `None`: walked into amid it.
-    group_end: Option<(u64, bool)>,
+    /// Where the blocks of its segment's last group end, while that is walked over.
+    last_end: Option<u64>,
     /// Frames of others since the last one of this partition.
     foreign: u32,
     pub(super) window: Window,
@@ -99,7 +98,7 @@ impl Cursor {
             known_end: 0,
             at: None,
             epoch: LeaderEpoch(0),
-            group_end: None,
+            last_end: None,
             foreign: 0,
             window: Window::default(),
             looked: 0,
@@ -107,6 +106,10 @@ impl Cursor {
             index: None,
             verify: true,
         }
+    }
+
+    pub(super) fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Topic and partition, for messages.
@@ -119,11 +122,18 @@ impl Cursor {
         self.next
     }
 
+    /// Goes back to where it was before what was last gathered, which nobody takes.
+    pub(crate) fn seek_back(&mut self, offset: u64) {
+        if offset != self.next {
+            self.seek(offset);
+        }
+    }
+
     pub(crate) fn seek(&mut self, offset: u64) {
         self.next = offset;
         self.at = None;
         self.epoch = LeaderEpoch(0);
-        self.group_end = None;
+        self.last_end = None;
     }
 
     /// The next visible batch that ends at or beyond the cursor's offset; `None`: nothing more yet.
@@ -162,11 +172,16 @@ impl Cursor {
             self.looked = visible;
             let Some(at) = self.locate()? else { return Ok(self.rest()) };
             if at >= visible {
-                self.nothing_before(at, visible)?;
-                return Ok(self.rest());
+                if self.nothing_before(at)? {
+                    return Ok(self.rest());
+                }
+                continue;
             }
-            if let Some(next) = self.behind_group(at) {
-                self.at = Some(next);
+            if self.last_end == Some(at)
+                && let Some(left) = self.log.segment_at(at - 1)
+            {
+                // The next group is in the next segment, and no index is needed to know.
+                (self.at, self.last_end) = (Some(left.end()), None);
                 continue;
             }
             self.window.reach(at);
@@ -221,32 +236,23 @@ impl Cursor {
         // An empty one may be all that its epoch has before the segment was left.
         self.epoch = group.epoch;
         self.at = Some(at + GROUP_HEADER_BYTES as u64);
-        // The length is known only once the group is closed.
-        let closed = group.used_len > 0;
-        self.group_end = closed.then(|| (at + u64::from(group.used_len), group.last));
+        let end = at + u64::from(group.used_len);
+        self.last_end = group.last.then(|| end.next_multiple_of(GROUP_ALIGN as u64));
     }
 
-    /// Where the next group begins, if this one's frames end here; without a look at the padding,
-    /// and without the index where it is in the next segment.
-    fn behind_group(&mut self, at: u64) -> Option<u64> {
-        let align = GROUP_ALIGN as u64;
-        let last = self.group_end.take_if(|(end, _)| *end == at).map(|(_, last)| last);
-        match last {
-            Some(true) => Some(self.log.segment_at(at - 1)?.end()),
-            Some(false) if !at.is_multiple_of(align) => Some(at.next_multiple_of(align)),
-            // No frame fits into what is left of the block.
-            _ if at % align > align - FRAME_MIN_BYTES as u64 => Some(at.next_multiple_of(align)),
-            _ => None,
-        }
-    }
-
-    /// The walk has come to what is not visible yet; an error if the batch it looks for lies
-    /// before, in bytes that read as padding.
-    fn nothing_before(&self, at: u64, visible: u64) -> Result<()> {
+    /// The walk has come to what is not visible yet; false: it is now. An error if the batch it
+    /// looks for lies before, in bytes that read as padding.
+    fn nothing_before(&self, at: u64) -> Result<bool> {
         let mut writer = self.log.writer.lock();
+        // Asked again under the lock: what is known of the stream is of this moment, and more may
+        // have been appended, flushed and left behind since the walk looked.
+        let visible = self.log.visible();
+        if at < visible {
+            return Ok(false);
+        }
         let state = writer.stream(self.stream).ok_or_else(|| self.deleted())?;
         if self.next >= state.durable_end(visible) {
-            return Ok(());
+            return Ok(true);
         }
         drop(writer);
         Err(self.damaged(at, &format!("offset {} is not where it was written", self.next)))
@@ -256,7 +262,7 @@ impl Cursor {
         self.at = None;
         self.epoch = LeaderEpoch(0);
         self.known_end = 0;
-        self.group_end = None;
+        self.last_end = None;
         self.window.forget();
     }
 
@@ -325,7 +331,7 @@ impl Cursor {
         self.foreign = 0;
         let at = self.skip(end)?;
         if at != end {
-            self.group_end = None;
+            self.last_end = None;
         }
         Ok(at)
     }
@@ -358,6 +364,11 @@ impl Cursor {
         };
         if at < segment.first() {
             self.at = Some(segment.first());
+            return Ok(true);
+        }
+        if segment.end() - at < FRAME_MIN_BYTES as u64 {
+            // Padding: no frame fits.
+            self.at = Some(segment.end());
             return Ok(true);
         }
         match self.window.fetch(&self.log, &segment, at, len, visible)? {

@@ -104,11 +104,6 @@ impl Window {
         self.open = None;
     }
 
-    /// The file of the segment last read from.
-    pub(crate) fn file(&self) -> Option<&FileRef> {
-        self.open.as_ref().map(|open| &open.file)
-    }
-
     /// Fetches at least `len` bytes from `at` on.
     pub(crate) fn fetch(
         &mut self,

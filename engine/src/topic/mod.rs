@@ -4,8 +4,10 @@
 pub(crate) mod append;
 pub(crate) mod catalog;
 pub(crate) mod completion;
+pub(crate) mod extents;
 pub(crate) mod partition;
 pub(crate) mod read;
+pub(crate) mod send;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -15,6 +15,7 @@ mod load;
 mod open;
 mod order;
 mod read;
+mod send;
 mod topics;
 mod trim;
 
