@@ -219,7 +219,7 @@ fn sealed_segments_are_mapped_once_for_all_readers_and_not_at_all_without_mmap()
         let engine = small().mmap(mmap == "1").open(dir.path()).unwrap();
         let partition = partition(&engine, "t", Flush::Sync);
         append_numbered(&partition, 0..200, 2000);
-        let held: Vec<_> = (0..5).map(|_| read(&partition, 0, 20)).collect();
+        let held: Vec<_> = (0..5).map(|_| read(&partition, 0, 10)).collect();
         let maps = fs::read_to_string("/proc/self/maps").unwrap();
         assert_eq!(mapped_segments(), usize::from(mmap == "1"), "{maps}");
         drop(held);
