@@ -103,6 +103,10 @@ pub const SEND_PIECES_MAX: usize = 64;
 pub const PINNED_BYTES_MAX_DEFAULT: u64 = 1 << 30;
 /// Buffers of read windows that an engine keeps for the next ones.
 pub const SPARE_WINDOWS_MAX: usize = 4;
+/// What the readers of a topic's partitions fetch at once, together, while they have something.
+pub const TOPIC_READ_WINDOWS_BYTES: usize = 32 << 20;
+/// Least that each of them fetches at once.
+pub const READ_WINDOW_BYTES_MIN: usize = 8 << 10;
 /// Most findings that `verify` keeps; what is beyond is counted.
 pub const FINDINGS_MAX: usize = 10_000;
 

@@ -10,10 +10,12 @@
 )]
 
 mod aligned;
+pub mod fork;
 pub mod ofd;
 mod ring_map;
 mod segment_map;
 mod sigpipe;
+pub mod thread;
 mod waker;
 
 use std::fmt;

@@ -82,6 +82,7 @@ impl Gathered {
 impl Cursor {
     /// The next whole batches, as many as fit into `max_bytes` and at least one; none at the end.
     pub(crate) fn gather(&mut self, max_bytes: u64) -> Result<Gathered> {
+        self.log().check_fork()?;
         self.window.wants_heads = true;
         let here = Offset(self.next_offset());
         let mut gathered = Gathered {

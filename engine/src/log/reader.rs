@@ -138,6 +138,7 @@ impl Cursor {
 
     /// The next visible batch that ends at or beyond the cursor's offset; `None`: nothing more yet.
     pub(crate) fn next_batch(&mut self) -> Result<Option<Bytes>> {
+        self.log.check_fork()?;
         let Some((frame, header)) = self.next_frame(Reach::Whole)? else { return Ok(None) };
         let at = frame.position.0;
         let from = at + FRAME_HEADER_BYTES as u64;
@@ -170,10 +171,10 @@ impl Cursor {
             }
             let visible = self.log.visible();
             self.looked = visible;
-            let Some(at) = self.locate()? else { return Ok(self.rest()) };
+            let Some(at) = self.locate()? else { return Ok(self.pause()) };
             if at >= visible {
                 if self.nothing_before(at)? {
-                    return Ok(self.rest());
+                    return Ok(self.pause());
                 }
                 continue;
             }
@@ -192,7 +193,7 @@ impl Cursor {
                     self.epoch = frame.epoch;
                     let end = at + frame.frame_len() as u64;
                     if end > visible {
-                        return Ok(self.rest());
+                        return Ok(self.pause());
                     }
                     if let Some(header) = self.ours(&frame)? {
                         return Ok(Some((frame, header)));
@@ -211,7 +212,7 @@ impl Cursor {
                 Ok(Step::Padding(next)) => self.at = Some(next),
                 Ok(Step::Need(len)) => {
                     if !self.fill(at, len, visible)? {
-                        return Ok(self.rest());
+                        return Ok(self.pause());
                     }
                 }
                 // The end of a segment's last group: the index knows where the next one is.
@@ -225,7 +226,7 @@ impl Cursor {
     }
 
     /// Nothing more for now: a window that is used up pins nothing while the cursor waits.
-    fn rest<T>(&mut self) -> Option<T> {
+    fn pause<T>(&mut self) -> Option<T> {
         if self.at.is_none_or(|at| self.window.is_used_up(at)) {
             self.window.clear();
         }
@@ -264,6 +265,17 @@ impl Cursor {
         self.known_end = 0;
         self.last_end = None;
         self.window.forget();
+    }
+
+    /// Most bytes to fetch at once, unless one batch is larger.
+    pub(crate) fn set_window_bytes(&mut self, bytes: usize) {
+        self.window.most = bytes;
+    }
+
+    /// There is nothing more for now: gives back the memory and the segment it holds.
+    pub(crate) fn rest(&mut self) {
+        self.window.forget();
+        self.index = None;
     }
 
     /// Where to go on; `None` when the cursor stands at the end of its partition.
@@ -399,6 +411,7 @@ impl Cursor {
     /// Registers `waker` to be woken when there may be more to read than the last look found.
     /// False: look again at once.
     pub(crate) fn follow(&mut self, waker: &Waker) -> Result<bool> {
+        self.log.check_fork()?;
         let level = self.log.class.ack();
         {
             let mut writer = self.log.writer.lock();
@@ -435,6 +448,9 @@ impl Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
+        if self.log.check_fork().is_err() {
+            return;
+        }
         self.forget_ticket();
         // Dropped when the lock is free again: a waker may own what appends or reads.
         let _before = {

@@ -23,7 +23,7 @@ const GROWTH: usize = 4;
 const HEAD_WINDOW_BYTES: usize = 160;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Window {
     bytes: Bytes,
     start: u64,
@@ -31,6 +31,8 @@ pub(crate) struct Window {
     end: u64,
     /// How much the newest fetch wanted.
     size: usize,
+    /// Most bytes at once, unless one batch is larger.
+    pub(crate) most: usize,
     open: Option<Open>,
     /// Of what lies in files only headers are wanted: little is read, and nothing leased.
     pub(crate) wants_heads: bool,
@@ -59,6 +61,22 @@ pub(crate) enum Fetched {
     Gone,
     /// The file ends there.
     Short,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            bytes: Bytes::new(),
+            start: 0,
+            end: 0,
+            size: 0,
+            most: MAP_WINDOW_BYTES,
+            open: None,
+            wants_heads: false,
+            heads: false,
+            head: Vec::new(),
+        }
+    }
 }
 
 impl Window {
@@ -127,7 +145,7 @@ impl Window {
         let bound = visible.min(segment.end());
         let straight_on = at == self.end;
         self.size = if straight_on { self.size * GROWTH } else { FIRST_WINDOW_BYTES };
-        self.size = self.size.clamp(FIRST_WINDOW_BYTES, MAP_WINDOW_BYTES);
+        self.size = self.size.max(FIRST_WINDOW_BYTES).min(self.most);
         if at >= log.ring.lo() && self.copy_from_ring(log, at, least, bound)? {
             return Ok(Fetched::Some);
         }
@@ -176,17 +194,13 @@ impl Window {
         let Some(open) = &mut self.open else { return Ok(false) };
         let Some(map) = &open.map else { return Ok(false) };
         let pin = log.pins.claim(want, least)?;
-        match map.lease(at - open.segment.base(), pin) {
-            Ok(bytes) => {
-                self.set(at, bytes);
-                Ok(true)
-            }
+        let Ok(bytes) = map.lease(at - open.segment.base(), pin) else {
             // Reading by copy says what is wrong, or goes on where only the mapping fails.
-            Err(_) => {
-                open.map = None;
-                Ok(false)
-            }
-        }
+            open.map = None;
+            return Ok(false);
+        };
+        self.set(at, bytes);
+        Ok(true)
     }
 
     /// False: the file ends there.

@@ -208,6 +208,10 @@ enum Failure {
     File(Error),
 }
 
+/// `SO_SNDTIMEO` as the host has set it; `None`: none.
+#[derive(Clone, Copy)]
+struct OwnTimeout(Option<Duration>);
+
 /// A descriptor for the time of one call, with what is set on it meanwhile.
 struct Line<'a> {
     to: BorrowedFd<'a>,
@@ -215,8 +219,8 @@ struct Line<'a> {
     blocks: bool,
     started: Instant,
     timeout: Duration,
-    /// What `SO_SNDTIMEO` was.
-    before: Option<Option<Duration>>,
+    /// A blocking socket's own `SO_SNDTIMEO`; ours is set meanwhile.
+    own: Option<OwnTimeout>,
     corked: bool,
     _no_signal: SigpipeBlocked,
 }
@@ -231,12 +235,12 @@ impl<'a> Line<'a> {
             blocks,
             started: Instant::now(),
             timeout,
-            before: None,
+            own: None,
             corked: false,
             _no_signal: SigpipeBlocked::new(),
         };
         if is_socket && blocks {
-            line.before = Some(socket_timeout(to, Timeout::Send)?);
+            line.own = Some(OwnTimeout(socket_timeout(to, Timeout::Send)?));
             line.limit()?;
         }
         // What follows each other is to fill packets. Who corked before uncorks by himself; what
@@ -260,7 +264,7 @@ impl<'a> Line<'a> {
 
     /// Lets a blocking socket block no longer than what is left.
     fn limit(&self) -> Result<(), Errno> {
-        if self.before.is_none() {
+        if self.own.is_none() {
             return Ok(());
         }
         // A timeout that no clock reaches is none.
@@ -336,8 +340,8 @@ impl Drop for Line<'_> {
         if self.corked {
             let _ = set_tcp_cork(self.to, false);
         }
-        if let Some(before) = self.before {
-            let _ = set_socket_timeout(self.to, Timeout::Send, before);
+        if let Some(OwnTimeout(own)) = self.own {
+            let _ = set_socket_timeout(self.to, Timeout::Send, own);
         }
     }
 }

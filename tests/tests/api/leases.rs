@@ -23,6 +23,12 @@ fn assert_holds(batches: &[Batch], from: u64, len: usize) {
     }
 }
 
+fn assert_all_hold(held: &[Vec<Batch>]) {
+    for held in held {
+        assert_holds(held, 0, 2000);
+    }
+}
+
 fn read(partition: &Partition, from: u64, count: usize) -> Vec<Batch> {
     let reader = partition.reader(Start::Offset(Offset(from))).unwrap();
     let batches: Vec<_> = reader.take(count).map(Result::unwrap).collect();
@@ -67,7 +73,7 @@ fn a_batch_outlives_reader_trim_close_engine_and_directory() {
             for class in CLASSES {
                 append_numbered(&partition(&engine, "t", class), 0..300, 2000);
             }
-            let held: Vec<_> =
+            let held: Vec<Vec<Batch>> =
                 CLASSES.map(|class| read(&partition(&engine, "t", class), 0, 250)).into();
             for class in CLASSES {
                 let partition = partition(&engine, "t", class);
@@ -75,13 +81,13 @@ fn a_batch_outlives_reader_trim_close_engine_and_directory() {
                 append_numbered(&partition, 300..700, 2000);
                 partition.trim(Offset(690)).unwrap();
             }
-            held.iter().for_each(|held| assert_holds(held, 0, 2000));
+            assert_all_hold(&held);
             engine.close(DEADLINE).unwrap();
             drop(engine);
-            held.iter().for_each(|held| assert_holds(held, 0, 2000));
+            assert_all_hold(&held);
             fs::remove_dir_all(dir).unwrap();
             fs::create_dir(dir).unwrap();
-            held.iter().for_each(|held| assert_holds(held, 0, 2000));
+            assert_all_hold(&held);
         });
     }
 }
