@@ -1,6 +1,6 @@
 //! Memory that the kernel or other processes touch: aligned buffers, the mappings of rings and
-//! segments, and [`Slice`], the refcounted piece of either that an op owns. The only place, with the io_uring
-//! driver, where `unsafe` is allowed.
+//! segments, and [`Slice`], the refcounted piece of buffer or ring that an op owns. The only place,
+//! with the io_uring driver, where `unsafe` is allowed.
 #![expect(unsafe_code, reason = "mappings, aligned memory and raw system calls live here")]
 #![allow(
     clippy::len_without_is_empty,

@@ -5,8 +5,8 @@
 //! Who does what: an appender claims and commits ([`writer`], [`ring`]); the shard closes groups
 //! and turns them into ops ([`flusher`]); maintenance makes segments ahead of need, seals those
 //! left behind and writes checkpoints ([`upkeep`]); a reader walks bytes from ring or segment
-//! ([`reader`], [`lookup`], [`walk`], [`window`], [`lease`]); [`recovery`] turns a directory into the state all this
-//! starts from.
+//! ([`reader`], [`lookup`], [`walk`], [`window`], [`lease`], [`extents`]); [`recovery`] turns a
+//! directory into the state all this starts from.
 
 pub(crate) mod append;
 pub(crate) mod checkpoints;

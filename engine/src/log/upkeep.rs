@@ -236,7 +236,7 @@ impl Log {
             file.link_count().map_err(fail("look at"))? == 1
         };
         let fits = segment.len() == self.options.segment_bytes;
-        // Held by readers of other processes, and by what is still leased of an engine closed before.
+        // Readers of other processes hold it, and what is still leased of engines closed before.
         // Kept until the file has its new name: who comes then does not find it any more.
         let alone = segment::readers_excluded(&*self.disk);
         if sole && alone.is_some() && fits && upkeep.spares.len() < self.options.spare_segments {
