@@ -16,6 +16,7 @@ mod open;
 mod order;
 mod read;
 mod send;
+mod shards;
 mod topic;
 mod topics;
 mod trim;
