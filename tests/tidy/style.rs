@@ -16,6 +16,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "engine/src/driver/uring.rs",
     "engine/src/driver/uring/",
     "benches/src/limit/",
+    "python/src/",
 ];
 
 /// Macros that no source may contain, and those that a library may not print with.

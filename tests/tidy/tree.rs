@@ -22,6 +22,7 @@ const TOP: &[&str] = &[
     "deny.toml",
     "docs",
     "engine",
+    "pyproject.toml",
     "rustfmt.toml",
     "tests",
 ];

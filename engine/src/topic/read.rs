@@ -1,7 +1,7 @@
 //! Reading a partition: batches as they were appended, and the records in them.
 
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -79,6 +79,7 @@ impl Reader {
     /// # Errors
     /// [`Error::OffsetOutOfRange`], the reader staying where it was.
     pub fn seek(&mut self, start: Start) -> Result<()> {
+        self.log.check_fork()?;
         let label = self.cursor.label();
         let bounds = self
             .log
@@ -133,23 +134,28 @@ impl Reader {
         let mut outcome = Ok(None);
         let host = Arc::clone(&self.host);
         host.block_on(timeout, &mut |context| {
-            loop {
-                outcome = self.next_batch();
-                if !matches!(outcome, Ok(None)) {
-                    return Poll::Ready(());
-                }
-                match self.cursor.follow(context.waker()) {
-                    // Registered: what came in between has been looked for by the registration.
-                    Ok(true) => return Poll::Pending,
-                    Ok(false) => {}
-                    Err(error) => {
-                        outcome = Err(error);
-                        return Poll::Ready(());
-                    }
-                }
-            }
+            self.poll_next(context).map(|polled| outcome = polled.map(Some))
         });
         outcome
+    }
+
+    /// The next batch, or `Pending`, and the waker is woken when there may be one: for callers who
+    /// sleep in their own way. Only the waker of the latest call counts.
+    ///
+    /// # Errors
+    /// As [`next_timeout`](Self::next_timeout).
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch>> {
+        loop {
+            if let Some(polled) = self.next_batch().transpose() {
+                return Poll::Ready(polled);
+            }
+            match self.cursor.follow(context.waker()) {
+                // Registered: what came in between has been looked for by the registration.
+                Ok(true) => return Poll::Pending,
+                Ok(false) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
     }
 
     /// Registers `waker` for when there may be more than the last look found; false: look again.
