@@ -10,7 +10,8 @@
 //!
 //! Hostile bytes cost no more than the limit: output is counted as it comes, and what a length
 //! claims is reserved only as far as so many compressed bytes could make it true. The one exception
-//! is zstd's window, which is reserved as claimed, up to the limit, and touched only as far as used.
+//! is zstd's window, which is reserved as claimed, up to `limits::DECOMPRESSED_BYTES_MAX`, and
+//! touched only as far as it is used.
 
 use std::io::{Read, Write};
 
@@ -22,6 +23,7 @@ use ruzstd::encoding::CompressionLevel;
 
 use super::record_batch::BatchError;
 use crate::config::Compression;
+use crate::limits::DECOMPRESSED_BYTES_MAX;
 
 /// How `snappy-java` begins: its magic, its version, the oldest version that reads it.
 const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
@@ -47,9 +49,8 @@ pub(super) fn compress(
         }
         Compression::Snappy => snappy(plain, out)?,
         Compression::Lz4 => {
-            let info = FrameInfo::new()
-                .block_size(BlockSize::Max64KB)
-                .block_mode(BlockMode::Independent);
+            let info =
+                FrameInfo::new().block_size(BlockSize::Max64KB).block_mode(BlockMode::Independent);
             let mut encoder = FrameEncoder::with_frame_info(info, out);
             encoder.write_all(plain).map_err(failed)?;
             encoder.finish().map_err(|_| BatchError::Codec { codec })?;
@@ -108,7 +109,8 @@ pub(super) fn decompress(
         Compression::Zstd => {
             let mut rest = bytes;
             while !rest.is_empty() {
-                let decoder = StreamingDecoder::new_with_max_window_size(&mut rest, max as u64);
+                let window = DECOMPRESSED_BYTES_MAX as u64;
+                let decoder = StreamingDecoder::new_with_max_window_size(&mut rest, window);
                 let mut decoder = decoder.map_err(|_| BatchError::Codec { codec })?;
                 read(&mut decoder, codec, max, &mut out)?;
             }

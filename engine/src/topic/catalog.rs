@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::config::Flush;
+use crate::config::{Compression, Flush, TimestampType};
 use crate::limits::{LOGS_MAX, STREAMS_MAX, TOPIC_PARTITIONS_MAX};
 
 /// A topic as the catalog has it.
@@ -17,6 +17,10 @@ pub(crate) struct TopicMeta {
     pub(crate) name: String,
     pub(crate) uuid: Uuid,
     pub(crate) flush: Flush,
+    #[serde(default)]
+    pub(crate) compression: Compression,
+    #[serde(default)]
+    pub(crate) timestamps: TimestampType,
     pub(crate) partitions: u32,
     /// Number of the log.
     pub(crate) log: u32,
@@ -141,7 +145,17 @@ mod tests {
         let topic = |log, first_stream, partitions| {
             let (name, uuid) = ("t".into(), Uuid::from_u128(7));
             let flush = Flush::Sync;
-            let topic = TopicMeta { name, uuid, flush, partitions, log, first_stream };
+            let (compression, timestamps) = Default::default();
+            let topic = TopicMeta {
+                name,
+                uuid,
+                flush,
+                compression,
+                timestamps,
+                partitions,
+                log,
+                first_stream,
+            };
             to_json(&Change::TopicCreated(topic))
         };
         let log = |id| to_json(&Change::LogCreated { id, flush: Flush::Sync });
@@ -164,6 +178,8 @@ mod tests {
             name: "t".into(),
             uuid: Uuid::from_u128(7),
             flush: Flush::Sync,
+            compression: Compression::Zstd,
+            timestamps: TimestampType::AppendTime,
             partitions: 3,
             log: 1,
             first_stream: 0,
