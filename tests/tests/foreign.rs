@@ -248,7 +248,9 @@ fn we_read_every_field_of_a_kafka_clients_batches_and_write_the_same_bytes() {
     let (bytes_path, expected_path) = (dir.path().join("batches"), dir.path().join("expected"));
     let mut batches = any_batches();
     // Its builder has no append time: that is the broker's.
-    batches.iter_mut().for_each(|batch| batch.append_time = false);
+    for batch in &mut batches {
+        batch.append_time = false;
+    }
     write_expectations(&batches, &expected_path);
     run_script(&batches, "build", &expected_path, &bytes_path);
     let bytes = std::fs::read(&bytes_path).unwrap();
@@ -289,7 +291,9 @@ fn a_key_goes_to_the_partition_that_a_kafka_client_chooses() {
         keys.push(key);
     }
     let mut bytes = Vec::new();
-    keys.iter().for_each(|key| put_bytes(Some(key), &mut bytes));
+    for key in &keys {
+        put_bytes(Some(key), &mut bytes);
+    }
     let (keys_path, partitions_path) = (dir.path().join("keys"), dir.path().join("partitions"));
     std::fs::write(&keys_path, bytes).unwrap();
     assert_eq!(script("keys", &keys_path, &partitions_path), keys.len().to_string());

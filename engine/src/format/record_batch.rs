@@ -278,8 +278,8 @@ pub fn encode_as(
     }
     debug_assert_eq!(out.len() - start, plan.len, "the records are as long as planned");
     if form.compression != Compression::None {
-        let plain = out.split_off(start + BATCH_HEADER_BYTES);
-        if let Err(error) = compression::compress(form.compression, &plain, out) {
+        let section = out.split_off(start + BATCH_HEADER_BYTES);
+        if let Err(error) = compression::compress(form.compression, &section, out) {
             out.truncate(start);
             return Err(error);
         }

@@ -360,8 +360,8 @@ impl Batch {
 
     pub(crate) fn to_records(&self) -> Result<Vec<OwnedRecord>> {
         let records = self.iter();
-        let owner = self.plain_owner();
-        let own = |part: &[u8]| owner.slice_ref(part);
+        let memory = self.plain_owner();
+        let own = |part: &[u8]| memory.slice_ref(part);
         let header = |(name, value): (&[u8], Option<&[u8]>)| (own(name), value.map(own));
         let owned = records.map(|view| {
             let view = view?;

@@ -15,6 +15,7 @@ mod load;
 mod open;
 mod order;
 mod read;
+mod shards;
 mod topic;
 mod topics;
 mod trim;
