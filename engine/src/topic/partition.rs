@@ -206,7 +206,8 @@ impl Partition {
         outcome.unwrap_or(Err(Error::Timeout { after, outcome_unknown: false }))
     }
 
-    /// One batch of these records in `scratch`, and what [`start`](Self::start) needs to know of it.
+    /// One batch of these records in `scratch`; answers what [`start`](Self::start) needs to know
+    /// of it.
     pub(crate) fn encode(
         &self,
         records: &[Record<'_>],

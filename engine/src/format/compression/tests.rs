@@ -126,7 +126,8 @@ proptest! {
 
     #[test]
     fn damaged_streams_never_panic_nor_exceed_the_limit(
-        words in prop::collection::vec(prop::sample::select(vec!["ab", "queue", "\0\0\0", "x"]), 0..2000),
+        words in prop::collection::vec(
+            prop::sample::select(vec!["ab", "queue", "\0\0\0", "x"]), 0..2000),
         noise in prop::collection::vec(any::<u8>(), 0..300),
         flips in prop::collection::vec((any::<prop::sample::Index>(), 1..=255_u8), 1..8),
         cut in any::<prop::sample::Index>(),
