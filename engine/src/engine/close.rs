@@ -48,6 +48,7 @@ impl Inner {
         if changing.is_some() {
             self.lock.lock().take();
         }
+        self.tell_closed(started.elapsed(), &outcome);
         outcome
     }
 
