@@ -42,7 +42,7 @@ pub(super) fn open(disk: DiskRef, options: Options) -> Result<Engine> {
     let watch = Watch::new(&disk)?;
     let mut inner = Inner {
         birth: Birth::here(),
-        maker: Maker::of_reader(disk),
+        maker: Maker::of_reader(disk, &options),
         options,
         uuid: meta.uuid,
         opened_in: Duration::ZERO,
@@ -87,7 +87,8 @@ impl Inner {
     fn follow(&self, id: LogId, class: Flush) -> Result<Arc<Log>> {
         let options =
             if id == META { self.options.log.metadata() } else { self.options.log.clone() };
-        follow::open(&self.maker.disk, id, class, &options, self.watch().signal())
+        let pins = Arc::clone(&self.maker.pins);
+        follow::open(&self.maker.disk, id, class, &options, (self.watch().signal(), pins))
     }
 
     /// Takes in what has become of the topics; nothing in an engine that writes.

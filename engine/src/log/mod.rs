@@ -5,13 +5,16 @@
 //! Who does what: an appender claims and commits ([`writer`], [`ring`]); the shard closes groups
 //! and turns them into ops ([`flusher`]); maintenance makes segments ahead of need, seals those
 //! left behind and writes checkpoints ([`upkeep`]); a reader walks bytes from ring or segment
-//! ([`reader`], [`lookup`], [`walk`]); [`recovery`] turns a directory into the state all this
-//! starts from. In a log that is another process's, [`follow`] takes the place of all who write.
+//! ([`reader`], [`lookup`], [`walk`], [`window`], [`lease`], [`extents`]); [`recovery`] turns a
+//! directory into the state all this starts from. In a log that is another process's, [`follow`]
+//! takes the place of all who write.
 
 pub(crate) mod append;
 pub(crate) mod checkpoints;
+pub(crate) mod extents;
 pub(crate) mod flusher;
 pub(crate) mod follow;
+pub(crate) mod lease;
 pub(crate) mod lookup;
 pub(crate) mod probe;
 pub(crate) mod reader;
@@ -24,6 +27,7 @@ mod tell;
 pub(crate) mod upkeep;
 pub(crate) mod waiters;
 pub(crate) mod walk;
+pub(crate) mod window;
 pub(crate) mod writer;
 
 use std::collections::BTreeMap;
@@ -45,6 +49,7 @@ use crate::ids::{LogId, Offset, StreamId};
 use crate::metrics::Counters;
 
 use follow::Follow;
+use lease::Pins;
 use ring::Ring;
 use segment::Segment;
 use waiters::Waiters;
@@ -103,6 +108,8 @@ pub(crate) struct Log {
     starving: AtomicBool,
     maintenance: MaintenanceSignal,
     pub(crate) metrics: Counters,
+    /// What readers hold, of the whole engine.
+    pub(crate) pins: Arc<Pins>,
     /// The metadata log's state, for its checkpoints.
     pub(crate) snapshot: Mutex<Vec<u8>>,
     /// Where readers of other processes say that they sleep.
@@ -131,6 +138,7 @@ pub(crate) struct Parts {
     pub(crate) metrics: Counters,
     pub(crate) sleepers: Option<Page>,
     pub(crate) follow: Option<Box<Follow>>,
+    pub(crate) pins: Arc<Pins>,
 }
 
 impl std::fmt::Debug for Log {
@@ -178,6 +186,7 @@ impl Log {
             starving: AtomicBool::new(false),
             maintenance: parts.maintenance,
             metrics: parts.metrics,
+            pins: parts.pins,
             snapshot: Mutex::new(parts.snapshot),
             sleepers: parts.sleepers,
             follow: parts.follow,

@@ -15,7 +15,7 @@ use crate::limits::{FRAME_HEADER_BYTES, GROUP_HEADER_BYTES, READ_WINDOW_BYTES};
 use crate::log::Log;
 use crate::log::scan::{Source as SegmentSource, prove_payload};
 use crate::log::segment::{self, Segment};
-use crate::log::walk::{Step, step};
+use crate::log::walk::{Reach, Step, step};
 use crate::log::writer::StreamState;
 
 /// A step of the walk that may be shown once everything below `end` may.
@@ -287,7 +287,7 @@ impl Log {
             }
             need = READ_WINDOW_BYTES as u64;
             loop {
-                match step(self.seed, start, &window, walk.at) {
+                match step(self.seed, start, &window, walk.at, Reach::Whole) {
                     Ok(Step::Frame(frame)) if u64::from(frame.epoch.0) == source.epoch() => {
                         let from = (walk.at - start) as usize + FRAME_HEADER_BYTES;
                         let payload = &window[from..from + frame.payload_len as usize];

@@ -439,6 +439,12 @@ impl Log {
         }
     }
 
+    /// Whether a sealed segment is whole in its file.
+    pub(crate) fn is_in_file(&self, segment: &Segment) -> bool {
+        let in_segments = self.follow.as_ref().map(|follow| follow.source().in_segments());
+        in_segments.is_none_or(|end| segment.end() <= end)
+    }
+
     /// Whether what was just read of ring or segment is what the streams were told from.
     pub(crate) fn is_current(&self) -> bool {
         self.follow.as_ref().is_none_or(|follow| follow.source().is_current())
@@ -476,16 +482,12 @@ impl Log {
 
     /// Whether the writer of a following log has retired a segment that cannot be opened; if so it
     /// is forgotten here too.
-    pub(crate) fn has_retired(&self, segment: &Segment, stream: StreamId) -> Result<bool> {
+    pub(crate) fn has_retired(&self, segment: &Segment) -> Result<bool> {
         if self.follow.is_none() {
             return Ok(false);
         }
         self.forget_retired()?;
-        let retired = self.segment_at(segment.base()).is_none();
-        if retired && self.forgets(stream) {
-            self.remove_stream(stream);
-        }
-        Ok(retired)
+        Ok(self.segment_at(segment.base()).is_none())
     }
 
     /// Takes out the segments that the writer has retired.

@@ -18,6 +18,7 @@ use crate::format::Seed;
 use crate::format::checkpoint::Checkpoint;
 use crate::ids::{LeaderEpoch, LogId, StreamId};
 use crate::limits::{GROUP_ALIGN, RING_BYTES_MIN, SEGMENT_HEADER_BYTES};
+use crate::log::lease::Pins;
 use crate::log::probe::Probe;
 use crate::log::ring::Ring;
 use crate::log::scan::Streams;
@@ -41,7 +42,7 @@ pub(crate) fn open(
     id: LogId,
     class: Flush,
     options: &LogOptions,
-    poke: MaintenanceSignal,
+    (poke, pins): (MaintenanceSignal, Arc<Pins>),
 ) -> Result<Arc<Log>> {
     let started = Instant::now();
     let alive = || disk.has_writer().unwrap_or(true);
@@ -84,6 +85,7 @@ pub(crate) fn open(
         snapshot: Vec::new(),
         metrics: Counters::new(report),
         sleepers: None,
+        pins,
         follow: Some(Box::new(Follow::new(Source::none(), loaded.walk, poke))),
     });
     let follow = log.follow.as_deref().expect("just made so");
