@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use ringlog::{Engine, Flush, Options, TopicSpec};
 
+use crate::dispatch::Dispatcher;
 use crate::error::OrRaise as _;
 use crate::guard::{Ours, guard};
 use crate::reader::seconds;
@@ -18,6 +20,8 @@ use crate::wait::blocking;
 /// What everything that came from one `open` shares, and keeps open.
 pub(crate) struct Handle {
     engine: Option<Ours<Engine>>,
+    /// Who completes the futures of `append_nowait`, once there are any.
+    dispatcher: Mutex<Option<Arc<Ours<Dispatcher>>>>,
     pub(crate) path: PathBuf,
     /// The class of topics made without one.
     flush: Flush,
@@ -34,6 +38,17 @@ impl Handle {
         self.engine.as_ref().expect("there until it is dropped")
     }
 
+    pub(crate) fn dispatcher(&self, py: Python<'_>) -> PyResult<Arc<Ours<Dispatcher>>> {
+        let engine = self.engine(py)?;
+        let mut dispatcher = self.dispatcher.lock();
+        if let Some(there) = &*dispatcher {
+            return Ok(Arc::clone(there));
+        }
+        let started = Arc::new(Ours::new(Dispatcher::start(py, engine)?));
+        *dispatcher = Some(Arc::clone(&started));
+        Ok(started)
+    }
+
     /// `ForkedError` in another process than the one that opened it.
     pub(crate) fn check(&self, py: Python<'_>) -> PyResult<()> {
         self.ours().get(py).map(drop)
@@ -43,15 +58,16 @@ impl Handle {
 impl Drop for Handle {
     /// The last handle closes the engine, which flushes: without the GIL, as others may need it.
     fn drop(&mut self) {
-        let mut engine = self.engine.take();
-        let detached = Python::try_attach(|py| {
-            let engine = engine.take();
-            py.detach(|| drop(engine));
-        });
-        // Not to be had while the interpreter is taken down.
-        if detached.is_none() {
-            drop(engine);
+        let ours = self.engine.as_ref().is_some_and(Ours::is_ours);
+        let dispatcher = self.dispatcher.get_mut().take();
+        // In this order: the thread that completes futures keeps the engine open.
+        let mut held = Some((dispatcher, self.engine.take()));
+        if ours {
+            let mut drop_held = || drop(held.take());
+            let _ = Python::try_attach(|py| py.detach(&mut drop_held));
         }
+        // Without the GIL, while the interpreter is taken down; in a forked child, to leak it.
+        drop(held);
     }
 }
 
@@ -102,7 +118,7 @@ impl PyEngine {
                 }
                 found => found,
             };
-            Ok(PyTopic::new(topic.or_raise(py)?, &self.handle))
+            PyTopic::new(py, topic.or_raise(py)?, &self.handle)
         })
     }
 
@@ -245,7 +261,7 @@ impl Opening {
             options = options.async_window(bytes, age.unwrap_or(Duration::from_millis(200)));
         }
         let flush = parse("flush", flush)?;
-        let handle = Handle { engine: None, path, flush, append_timeout, close_timeout };
+        let handle = Handle { engine: None, dispatcher: Mutex::default(), path, flush, append_timeout, close_timeout };
         Ok(Self { options, handle })
     }
 

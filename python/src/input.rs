@@ -171,6 +171,10 @@ impl Input {
         record
     }
 
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        self.key.get()
+    }
+
     fn len_bytes(&self) -> usize {
         let part = |part: &Part| part.get().map_or(0, <[u8]>::len);
         let headers: usize = self.headers.iter().map(|(name, v)| name.len() + part(v)).sum();

@@ -10,10 +10,13 @@
 #![expect(clippy::needless_pass_by_value, reason = "Python's calls hand over what they pass")]
 
 mod batch;
+mod dispatch;
 mod engine;
 mod error;
+mod future;
 mod guard;
 mod input;
+mod queue;
 mod reader;
 mod record;
 mod topic;
@@ -28,6 +31,10 @@ mod _ringlog {
     use super::batch::{PyBatch, PyBatchIter};
     #[pymodule_export]
     use super::engine::{_open, PyEngine};
+    #[pymodule_export]
+    use super::future::PyFuture;
+    #[pymodule_export]
+    use super::queue::PyQueue;
     #[pymodule_export]
     use super::reader::{PyBatchReader, PyReader};
     #[pymodule_export]
