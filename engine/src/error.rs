@@ -126,6 +126,10 @@ pub enum Error {
         /// Whether an append was in flight.
         outcome_unknown: bool,
     },
+    /// The engine was opened before this process was forked from the one that did so. It still
+    /// works there; here nothing was done.
+    #[error("the engine was opened by another process, of which this one is a forked child")]
+    Forked,
     /// A write or flush failed: the log takes no appends until it is reopened. Reads go on.
     #[error("{log}: latched after a failure ({cause}); {}", written(*outcome_unknown, "reopen it"))]
     Latched {
@@ -250,7 +254,7 @@ impl Error {
             | Self::Locked { .. }
             | Self::NoSpace { .. } => ErrorKind::Retry,
             Self::PartlyAppended { cause, .. } => cause.kind(),
-            Self::Closed { .. } | Self::Latched { .. } => ErrorKind::Reopen,
+            Self::Closed { .. } | Self::Forked | Self::Latched { .. } => ErrorKind::Reopen,
             Self::Corrupt { .. } | Self::UnsupportedFormat { .. } => ErrorKind::Restore,
             Self::ReadOnly { .. } | Self::NotDurable { .. } | Self::Io { .. } => ErrorKind::System,
         }

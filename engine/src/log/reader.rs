@@ -124,6 +124,7 @@ impl Cursor {
 
     /// The next visible batch that ends at or beyond the cursor's offset; `None`: nothing more yet.
     pub(crate) fn next_batch(&mut self) -> Result<Option<Bytes>> {
+        self.log.check_fork()?;
         let mut relocated = false;
         loop {
             // Ring and segments may be another writer's by now.
@@ -371,6 +372,7 @@ impl Cursor {
     /// Registers `waker` to be woken when there may be more to read than the last look found.
     /// False: look again at once.
     pub(crate) fn follow(&mut self, waker: &Waker) -> Result<bool> {
+        self.log.check_fork()?;
         let level = self.log.class.ack();
         {
             let mut writer = self.log.writer.lock();
@@ -407,6 +409,9 @@ impl Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
+        if self.log.check_fork().is_err() {
+            return;
+        }
         self.forget_ticket();
         // Dropped when the lock is free again: a waker may own what appends or reads.
         let _before = {

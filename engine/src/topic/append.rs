@@ -198,6 +198,10 @@ impl AppendFuture {
     /// The outcome, if it is known without waiting.
     pub(crate) fn look(&mut self) -> Option<Result<Appended>> {
         if self.outcome.is_none() && self.progress.claim().is_some() {
+            if let Err(forked) = self.log.check_fork() {
+                self.outcome = Some(Err(forked));
+                return self.outcome.clone();
+            }
             let mut context = Context::from_waker(std::task::Waker::noop());
             if !self.log.is_reached(&self.progress) && self.log.stop_reason().is_none() {
                 return None;

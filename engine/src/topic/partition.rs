@@ -286,6 +286,7 @@ impl Partition {
     /// # Errors
     /// [`Error::UnknownTopic`] if the topic was deleted.
     pub fn info(&self) -> Result<PartitionInfo> {
+        self.log.check_fork()?;
         let bounds = self.log.bounds(self.stream).ok_or_else(|| self.deleted())?;
         Ok(PartitionInfo {
             id: self.id,
@@ -307,6 +308,7 @@ impl Partition {
     /// [`Error::OffsetOutOfRange`] beyond the end; trimming below the log start does nothing.
     /// Otherwise as [`append`](Self::append).
     pub fn trim(&self, offset: Offset) -> Result<()> {
+        self.log.check_fork()?;
         let bounds = self.log.bounds(self.stream).ok_or_else(|| self.deleted())?;
         if offset.0 > bounds.end {
             return Err(Error::OffsetOutOfRange {

@@ -79,6 +79,7 @@ impl Reader {
     /// # Errors
     /// [`Error::OffsetOutOfRange`], the reader staying where it was.
     pub fn seek(&mut self, start: Start) -> Result<()> {
+        self.log.check_fork()?;
         let label = self.cursor.label();
         let bounds = self
             .log

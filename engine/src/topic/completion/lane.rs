@@ -137,7 +137,7 @@ impl Lane {
     }
 
     fn forget(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
+        if let Some(ticket) = self.ticket.take().filter(|_| self.log.check_fork().is_ok()) {
             self.log.waiters(self.level).forget(ticket);
         }
     }
