@@ -1,14 +1,17 @@
 """The native module. What is public of it is named in `ringlog`."""
 
+import asyncio
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Literal, Optional, TypedDict, Union, final, type_check_only
 
-from typing_extensions import Buffer, NotRequired, Self
+from typing_extensions import Buffer, NotRequired, Self, disjoint_base
 
-from ._info import TopicInfo
+from . import Future
+from ._info import RecordId, TopicInfo
 
+_Buffer = Buffer
 _Ack = Literal["written", "durable"]
 _Flush = Literal["sync", "async"]
 _Start = Union[int, Literal["earliest", "latest"]]
@@ -40,6 +43,7 @@ class Engine:
     def delete_topic(self, name: str) -> None: ...
     def topics(self) -> list[TopicInfo]: ...
     def stat(self) -> dict[str, Any]: ...
+    def flush(self, timeout: Optional[float] = None) -> None: ...
     def close(self, timeout: Optional[float] = None) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -59,6 +63,34 @@ class Topic:
     @property
     def partitions(self) -> int: ...
     def partition(self, number: int) -> Partition: ...
+    def append(
+        self,
+        value: Optional[Buffer],
+        *,
+        key: Optional[Buffer] = None,
+        headers: Optional[_Headers] = None,
+        timestamp_ms: Optional[int] = None,
+        ack: Optional[_Ack] = None,
+        timeout: Optional[float] = None,
+    ) -> RecordId: ...
+    def append_nowait(
+        self,
+        value: Optional[Buffer],
+        *,
+        key: Optional[Buffer] = None,
+        headers: Optional[_Headers] = None,
+        timestamp_ms: Optional[int] = None,
+        ack: Optional[_Ack] = None,
+        wait: bool = True,
+    ) -> Future[RecordId]: ...
+    def append_many(
+        self,
+        records: Iterable[_Record],
+        *,
+        ack: Optional[_Ack] = None,
+        timeout: Optional[float] = None,
+    ) -> dict[int, range]: ...
+    def read(self, start: _Start = "earliest") -> Reader: ...
 
 @final
 class Partition:
@@ -82,6 +114,16 @@ class Partition:
         ack: Optional[_Ack] = None,
         timeout: Optional[float] = None,
     ) -> int: ...
+    def append_nowait(
+        self,
+        value: Optional[Buffer],
+        *,
+        key: Optional[Buffer] = None,
+        headers: Optional[_Headers] = None,
+        timestamp_ms: Optional[int] = None,
+        ack: Optional[_Ack] = None,
+        wait: bool = True,
+    ) -> Future[int]: ...
     def append_many(
         self,
         records: Iterable[_Record],
@@ -95,12 +137,11 @@ class Partition:
 @final
 class Reader:
     @property
-    def next_offset(self) -> int: ...
+    def next_offset(self) -> Optional[int]: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> Record: ...
     def batches(self) -> BatchReader: ...
     def follow(self, timeout: Optional[float] = None) -> Reader: ...
-    def seek(self, start: _Start) -> None: ...
 
 @final
 class BatchReader:
@@ -153,4 +194,42 @@ class Record:
     def headers(self) -> list[tuple[str, Optional[memoryview]]]: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
+@disjoint_base
+class _Future:
+    def __new__(cls) -> Self: ...
+    def result(self, timeout: Optional[float] = None) -> Any: ...
+    def exception(self, timeout: Optional[float] = None) -> Optional[Exception]: ...
+    def done(self) -> bool: ...
+    def running(self) -> bool: ...
+    def cancel(self) -> bool: ...
+    def cancelled(self) -> bool: ...
+    def add_done_callback(self, fn: Callable[[Any], object]) -> None: ...
+
+@final
+class _Queue:
+    def __new__(cls, engine: Engine, capacity: int) -> Self: ...
+    def fileno(self) -> int: ...
+    def outstanding(self) -> int: ...
+    def append(
+        self,
+        target: Union[Topic, Partition],
+        future: asyncio.Future[Any],
+        value: Optional[Buffer],
+        key: Optional[Buffer],
+        headers: Optional[_Headers],
+        timestamp_ms: Optional[int],
+        ack: Optional[_Ack],
+    ) -> bool: ...
+    def append_many(
+        self,
+        partition: Partition,
+        future: asyncio.Future[range],
+        records: Iterable[_Record],
+        ack: Optional[_Ack],
+    ) -> bool: ...
+    def flush(self, future: asyncio.Future[None]) -> bool: ...
+    def read(self, reader: Reader, future: asyncio.Future[Batch]) -> None: ...
+    def drain(self) -> int: ...
+
+def _close_all() -> None: ...
 def _open(path: Union[str, os.PathLike[str]], flush: str, options: dict[str, Any]) -> Engine: ...

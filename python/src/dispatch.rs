@@ -130,8 +130,13 @@ impl Drop for Dispatcher {
 impl Shared {
     fn run(&self) {
         let mut done = Vec::new();
-        while !self.ends.load(Ordering::SeqCst) {
-            if self.queue.poll(&mut done, POLL_MAX, FOREVER).is_err() {
+        let mut ends = false;
+        // After it was told to end it takes what is there, once.
+        while !ends {
+            ends = self.ends.load(Ordering::SeqCst);
+            let timeout = if ends { Duration::ZERO } else { FOREVER };
+            let most = if ends { OUTSTANDING_MAX } else { POLL_MAX };
+            if self.queue.poll(&mut done, most, timeout).is_err() {
                 return;
             }
             let callbacks = self.complete(&mut done);

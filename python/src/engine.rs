@@ -1,7 +1,7 @@
 //! The engine's handle: opening, topics, closing.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -49,6 +49,18 @@ impl Handle {
         Ok(started)
     }
 
+    /// As Python ends: nothing is left in flight, no thread of ours left to call Python.
+    fn end(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.ours().is_ours() {
+            return Ok(());
+        }
+        let (engine, timeout) = (self.engine(py)?.clone(), self.close_timeout);
+        let closed = blocking(py, move || engine.close(timeout))?;
+        let dispatcher = self.dispatcher.lock().take();
+        py.detach(|| drop(dispatcher));
+        closed.or_raise(py)
+    }
+
     /// `ForkedError` in another process than the one that opened it.
     pub(crate) fn check(&self, py: Python<'_>) -> PyResult<()> {
         self.ours().get(py).map(drop)
@@ -68,6 +80,20 @@ impl Drop for Handle {
         }
         // Without the GIL, while the interpreter is taken down; in a forked child, to leak it.
         drop(held);
+    }
+}
+
+/// Every handle there is, for the end of the interpreter.
+static OPEN: Mutex<Vec<Weak<Handle>>> = Mutex::new(Vec::new());
+
+/// Closes what is still open; called as the interpreter ends, while Python still runs.
+#[pyfunction]
+pub(crate) fn _close_all(py: Python<'_>) {
+    let open: Vec<Arc<Handle>> = OPEN.lock().iter().filter_map(Weak::upgrade).collect();
+    for handle in open {
+        if let Err(error) = guard(py, || handle.end(py)) {
+            error.write_unraisable(py, None);
+        }
     }
 }
 
@@ -141,6 +167,15 @@ impl PyEngine {
         guard(py, || described(py, "stat", &py.detach(|| engine.stat())))
     }
 
+    /// Makes durable whatever has been appended up to now, in topics of either class; waits at most
+    /// `timeout` seconds.
+    #[pyo3(signature = (timeout=None))]
+    fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let timeout = seconds("timeout", timeout)?.unwrap_or(self.handle.append_timeout);
+        let engine = self.handle.engine(py)?.clone();
+        guard(py, || blocking(py, move || engine.flush(timeout))?.or_raise(py))
+    }
+
     /// Flushes everything and closes, within `timeout` seconds (by default the `close_timeout` it
     /// was opened with). Closing again does nothing; what else is called then raises `ClosedError`.
     ///
@@ -198,7 +233,11 @@ pub(crate) fn _open(
     guard(py, || {
         let (engine, mut handle) = blocking(py, move || opening.open())?;
         handle.engine = Some(Ours::new(engine.or_raise(py)?));
-        Ok(PyEngine { handle: Arc::new(handle) })
+        let handle = Arc::new(handle);
+        let mut open = OPEN.lock();
+        open.retain(|handle| handle.strong_count() > 0);
+        open.push(Arc::downgrade(&handle));
+        Ok(PyEngine { handle })
     })
 }
 
@@ -261,7 +300,14 @@ impl Opening {
             options = options.async_window(bytes, age.unwrap_or(Duration::from_millis(200)));
         }
         let flush = parse("flush", flush)?;
-        let handle = Handle { engine: None, dispatcher: Mutex::default(), path, flush, append_timeout, close_timeout };
+        let handle = Handle {
+            engine: None,
+            dispatcher: Mutex::default(),
+            path,
+            flush,
+            append_timeout,
+            close_timeout,
+        };
         Ok(Self { options, handle })
     }
 

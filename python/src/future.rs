@@ -127,12 +127,12 @@ pub(crate) struct PyFuture {
 
 impl PyFuture {
     /// A future that is done.
-    pub(crate) fn done(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
+    pub(crate) fn of_outcome(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
         Self::make(py, State::Done(outcome))
     }
 
     /// A future that somebody will complete.
-    pub(crate) fn pending(py: Python<'_>, pending: Arc<Pending>) -> PyResult<Bound<'_, PyAny>> {
+    pub(crate) fn of_pending(py: Python<'_>, pending: Arc<Pending>) -> PyResult<Bound<'_, PyAny>> {
         Self::make(py, State::Pending { pending, generation: guard::generation() })
     }
 

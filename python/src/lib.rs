@@ -30,7 +30,7 @@ mod _ringlog {
     #[pymodule_export]
     use super::batch::{PyBatch, PyBatchIter};
     #[pymodule_export]
-    use super::engine::{_open, PyEngine};
+    use super::engine::{_close_all, _open, PyEngine};
     #[pymodule_export]
     use super::future::PyFuture;
     #[pymodule_export]

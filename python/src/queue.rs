@@ -141,12 +141,7 @@ impl PyQueue {
     }
 
     /// Looks whether a reader has something, and leaves its waker if not.
-    fn poll_reader(
-        &self,
-        py: Python<'_>,
-        reader: Py<PyReader>,
-        future: Py<PyAny>,
-    ) -> PyResult<()> {
+    fn poll_reader(&self, py: Python<'_>, reader: Py<PyReader>, future: Py<PyAny>) -> PyResult<()> {
         if is_done(future.bind(py))? {
             return Ok(());
         }
@@ -308,4 +303,3 @@ impl PyQueue {
         })
     }
 }
-

@@ -76,7 +76,7 @@ impl<'a> Target<'a> {
                 Err(error) => error,
                 Ok(at) => {
                     let value = self.speaks.of(self.partition.id().0, at.first.0);
-                    return PyFuture::done(py, Ok(value));
+                    return PyFuture::of_outcome(py, Ok(value));
                 }
             }
         } else {
@@ -84,7 +84,7 @@ impl<'a> Target<'a> {
                 self.partition.submit_append(queue, &record, options, tag)
             });
             match submitted {
-                Ok(pending) => return PyFuture::pending(py, pending),
+                Ok(pending) => return PyFuture::of_pending(py, pending),
                 Err(error) => error,
             }
         };
@@ -94,7 +94,7 @@ impl<'a> Target<'a> {
         // Back-pressure: this one is seen through to its acknowledgement, which makes room.
         let options = ack_of(ack);
         let offset = self.append(py, handle, input, (options, None))?;
-        PyFuture::done(py, Ok(self.speaks.of(self.partition.id().0, offset)))
+        PyFuture::of_outcome(py, Ok(self.speaks.of(self.partition.id().0, offset)))
     }
 }
 
@@ -152,7 +152,11 @@ pub(crate) struct PyTopic {
 }
 
 impl PyTopic {
-    pub(crate) fn new(py: Python<'_>, topic: ringlog::Topic, handle: &Arc<Handle>) -> PyResult<Self> {
+    pub(crate) fn new(
+        py: Python<'_>,
+        topic: ringlog::Topic,
+        handle: &Arc<Handle>,
+    ) -> PyResult<Self> {
         let logs = handle.engine(py)?.capabilities().logs;
         let mut logs = logs.iter().filter(|log| log.flush == Flush::Async);
         let quick = topic.flush() == Flush::Async && logs.all(|log| log.ring_in_file);
