@@ -4,9 +4,9 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Literal, Optional, TypedDict, Union, final, type_check_only
+from typing import Any, Literal, Optional, Protocol, TypedDict, Union, final, type_check_only
 
-from typing_extensions import Buffer, NotRequired, Self, disjoint_base
+from typing_extensions import Buffer, CapsuleType, NotRequired, Self, disjoint_base
 
 from . import Future
 from ._info import RecordId, TopicInfo
@@ -23,6 +23,12 @@ class _Fields(TypedDict):
     key: NotRequired[Optional[Buffer]]
     headers: NotRequired[Optional[_Headers]]
     timestamp_ms: NotRequired[Optional[int]]
+
+@type_check_only
+class _ArrowArray(Protocol):
+    def __arrow_c_array__(
+        self, requested_schema: Optional[CapsuleType] = None
+    ) -> tuple[CapsuleType, CapsuleType]: ...
 
 _Record = Union[Buffer, _Fields, Record, None]
 
@@ -85,7 +91,7 @@ class Topic:
     ) -> Future[RecordId]: ...
     def append_many(
         self,
-        records: Iterable[_Record],
+        records: Union[Iterable[_Record], _ArrowArray],
         *,
         ack: Optional[_Ack] = None,
         timeout: Optional[float] = None,
@@ -126,7 +132,7 @@ class Partition:
     ) -> Future[int]: ...
     def append_many(
         self,
-        records: Iterable[_Record],
+        records: Union[Iterable[_Record], _ArrowArray],
         *,
         ack: Optional[_Ack] = None,
         timeout: Optional[float] = None,
@@ -167,6 +173,15 @@ class Batch:
     def __iter__(self) -> BatchIterator: ...
     def __getitem__(self, index: int, /) -> Record: ...
     def values(self) -> list[Optional[memoryview]]: ...
+    def offsets(self) -> memoryview: ...
+    def timestamps_ms(self) -> memoryview: ...
+    def value_buffers(self) -> tuple[memoryview, memoryview]: ...
+    def to_arrow(self) -> Any: ...
+    def __arrow_c_schema__(self) -> CapsuleType: ...
+    def __arrow_c_array__(
+        self, requested_schema: Optional[CapsuleType] = None
+    ) -> tuple[CapsuleType, CapsuleType]: ...
+    def __arrow_c_stream__(self, requested_schema: Optional[CapsuleType] = None) -> CapsuleType: ...
     def release(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -224,7 +239,7 @@ class _Queue:
         self,
         partition: Partition,
         future: asyncio.Future[range],
-        records: Iterable[_Record],
+        records: Union[Iterable[_Record], _ArrowArray],
         ack: Optional[_Ack],
     ) -> bool: ...
     def flush(self, future: asyncio.Future[None]) -> bool: ...

@@ -9,7 +9,9 @@
 #![expect(unsafe_code, reason = "buffers that Python looks into, and the signal mask of threads")]
 #![expect(clippy::needless_pass_by_value, reason = "Python's calls hand over what they pass")]
 
+mod arrow;
 mod batch;
+mod column;
 mod dispatch;
 mod engine;
 mod error;
