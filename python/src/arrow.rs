@@ -22,7 +22,7 @@ use crate::error;
 /// Bytes one after another, with where each ends; null where there are none.
 struct Bytes {
     ends: Vec<i32>,
-    bytes: Vec<u8>,
+    joined: Vec<u8>,
     there: Vec<bool>,
 }
 
@@ -30,14 +30,14 @@ impl Bytes {
     fn with_capacity(count: usize) -> Self {
         let mut ends = Vec::with_capacity(count + 1);
         ends.push(0);
-        Self { ends, bytes: Vec::new(), there: Vec::with_capacity(count) }
+        Self { ends, joined: Vec::new(), there: Vec::with_capacity(count) }
     }
 
     /// False once it holds more than 32-bit offsets reach.
     fn push(&mut self, bytes: Option<&[u8]>) -> bool {
-        self.bytes.extend_from_slice(bytes.unwrap_or_default());
+        self.joined.extend_from_slice(bytes.unwrap_or_default());
         self.there.push(bytes.is_some());
-        let end = i32::try_from(self.bytes.len());
+        let end = i32::try_from(self.joined.len());
         self.ends.push(end.unwrap_or(i32::MAX));
         end.is_ok()
     }
@@ -46,7 +46,7 @@ impl Bytes {
         ArrayData::builder(data_type)
             .len(self.there.len())
             .add_buffer(Buffer::from_vec(self.ends))
-            .add_buffer(Buffer::from_vec(self.bytes))
+            .add_buffer(Buffer::from_vec(self.joined))
             .nulls(Some(NullBuffer::from(self.there)))
             .build()
     }
@@ -172,6 +172,7 @@ pub(crate) fn values(records: &Bound<'_, PyAny>) -> PyResult<Vec<Option<Vec<u8>>
     (0..array.len()).map(|at| member(array, wide, at)).collect()
 }
 
+#[expect(clippy::cast_ptr_alignment, reason = "read as what may lie anywhere")]
 fn member(array: &FFI_ArrowArray, wide: bool, at: usize) -> PyResult<Option<Vec<u8>>> {
     let wrong = || PyValueError::new_err("the Arrow array's offsets are not in order");
     let at = at + array.offset();
