@@ -47,6 +47,39 @@ impl Flush {
     }
 }
 
+/// How a batch's records are compressed: Kafka's codecs, in Kafka's framing.
+///
+/// A batch is compressed by whoever appends it, and decompressed by whoever reads its records; the
+/// engine stores and serves its bytes as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Compression {
+    /// As they are.
+    #[default]
+    None,
+    /// Small, and slow.
+    Gzip,
+    /// Fast.
+    Snappy,
+    /// Fast, and the fastest to read.
+    Lz4,
+    /// Small, and less slow; the engine's own encoder is of about zstd's level 1.
+    Zstd,
+}
+
+/// Whose time a topic's records have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum TimestampType {
+    /// The appender's: each record's own, or the time of the call.
+    #[default]
+    #[serde(rename = "create-time")]
+    CreateTime,
+    /// The engine's, at the append; a record's own is not kept.
+    #[serde(rename = "append-time")]
+    AppendTime,
+}
+
 /// How the engine reaches the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Backend {
@@ -80,6 +113,14 @@ macro_rules! words {
 }
 
 words!(Flush { Sync = "sync", Async = "async" });
+words!(Compression {
+    None = "none",
+    Gzip = "gzip",
+    Snappy = "snappy",
+    Lz4 = "lz4",
+    Zstd = "zstd"
+});
+words!(TimestampType { CreateTime = "create-time", AppendTime = "append-time" });
 words!(Ack { Written = "written", Durable = "durable" });
 words!(Backend { Auto = "auto", Uring = "io_uring", Plain = "plain" });
 

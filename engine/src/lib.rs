@@ -84,7 +84,7 @@ mod shard;
 mod topic;
 
 pub use clock::Clock;
-pub use config::{Ack, Backend, Flush, Options};
+pub use config::{Ack, Backend, Compression, Flush, Options, TimestampType};
 #[cfg(feature = "sim")]
 pub use driver::sim;
 pub use engine::{Capabilities, Engine, LogCapabilities, Stat};
@@ -114,6 +114,7 @@ pub mod raw {
     pub use crate::driver::uring::{Uring, UringUnavailable, leaked_ops};
     pub use crate::driver::{Chosen, DriverChoice, choose};
     pub use crate::format::record_batch::{
-        BatchError, BatchHeader, Records, check, encode, encoded_len, place, records, verify_crc,
+        BatchError, BatchHeader, Form, Records, check, encode, encode_as, encoded_len, place,
+        verify_crc,
     };
 }
