@@ -1,101 +1,12 @@
-//! Benchmarks of Ringlog beside the device and the memory they run on: what each figure is worth
-//! is told by the ratio to `limit`, measured in the same run.
+//! The benchmarks' command.
 
-mod cli;
-mod demo;
-mod error;
-mod idle;
-mod limit;
-mod machine;
-mod open;
-mod progress;
-mod report;
-mod stats;
-mod target;
-mod usage;
-mod values;
-mod workload;
-
-use std::fs;
 use std::process::ExitCode;
 
 use clap::Parser;
-use serde::Serialize;
-use tempfile::TempDir;
-
-use crate::cli::{Cli, Command, Options};
-use crate::error::{Context, Result};
-use crate::machine::Machine;
-use crate::report::Report;
-
-/// What every command needs.
-#[derive(Debug)]
-pub struct Bench {
-    /// The options.
-    pub options: Options,
-    /// Seed of values and content.
-    pub seed: u64,
-    /// Where results go.
-    pub report: Report,
-}
-
-impl Bench {
-    /// A scratch directory on the filesystem to measure, removed when dropped.
-    pub fn scratch(&self) -> Result<TempDir> {
-        let parent = &self.options.dir;
-        tempfile::Builder::new()
-            .prefix("run-")
-            .tempdir_in(parent)
-            .context(format!("making a scratch directory in {}", parent.display()))
-    }
-}
-
-fn start(options: Options) -> Result<Bench> {
-    #[derive(Serialize)]
-    struct Start<'a> {
-        #[serde(flatten)]
-        machine: &'a Machine,
-        seed: u64,
-        quick: bool,
-        repeats: usize,
-    }
-    let dir = &options.dir;
-    fs::create_dir_all(dir).context(format!("creating {}", dir.display()))?;
-    let machine = Machine::look(dir);
-    let seed = options.seed.unwrap_or_else(values::fresh_seed);
-    let mut report = Report::new(options.json.as_deref())?;
-    let (quick, repeats) = (options.quick, options.repeats());
-    report.line("machine", &Start { machine: &machine, seed, quick, repeats })?;
-    report::print(&format!("{}\nseed {seed}", machine.describe()))?;
-    Ok(Bench { options, seed, report })
-}
-
-fn run(cli: Cli) -> Result<()> {
-    match cli.command {
-        Command::Limit => limit::run(&mut start(cli.options)?),
-        Command::Durable(args) => workload::run(&mut start(cli.options)?, workload::DURABLE, &args),
-        Command::Written(args) => workload::run(&mut start(cli.options)?, workload::WRITTEN, &args),
-        Command::Open(args) => open::run(&mut start(cli.options)?, args),
-        Command::OpenOnce { dir } => open::once(&dir),
-        Command::Demo(args) => {
-            demo::title()?;
-            demo::run(&start(cli.options)?, &args)
-        }
-        Command::Idle => idle::run(&mut start(cli.options)?),
-        Command::IdleOnce { dir, secs } => idle::once(&dir, secs),
-        Command::All(args) => {
-            let mut bench = start(cli.options)?;
-            limit::run(&mut bench)?;
-            let all = [workload::DURABLE, workload::WRITTEN].concat();
-            workload::run(&mut bench, &all, &args)?;
-            open::run(&mut bench, cli::OpenArgs { large: false, drop_caches: false })?;
-            idle::run(&mut bench)
-        }
-    }
-}
+use ringlog_benches::cli::Cli;
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    match ringlog_benches::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");

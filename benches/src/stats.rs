@@ -15,6 +15,7 @@ pub struct Latencies(Histogram<u32>);
 
 impl Latencies {
     /// An empty histogram.
+    #[expect(clippy::missing_panics_doc, reason = "the bounds are constants, and valid")]
     pub fn new() -> Self {
         Self(Histogram::new_with_bounds(1, LATENCY_MAX_NS, 2).expect("constant bounds are valid"))
     }
@@ -25,6 +26,7 @@ impl Latencies {
     }
 
     /// Adds all of `other`.
+    #[expect(clippy::missing_panics_doc, reason = "all histograms here have the same bounds")]
     pub fn merge(&mut self, other: &Self) {
         self.0.add(&other.0).expect("both have the same bounds");
     }
@@ -37,6 +39,12 @@ impl Latencies {
     /// The slowest in microseconds.
     pub fn max_us(&self) -> f64 {
         self.0.max() as f64 / 1e3
+    }
+}
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

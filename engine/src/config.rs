@@ -11,8 +11,8 @@ use crate::limits::{
     BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_BYTES_MAX_DEFAULT,
     GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX, META_PAYLOAD_BYTES_MAX, META_RING_BYTES,
     META_SEGMENT_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, RING_BYTES_DEFAULT, RING_BYTES_MAX,
-    RING_BYTES_MIN, RING_FRAME_DIVISOR, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
-    SEGMENT_BYTES_MIN, WINDOW_BYTES_MAX, WINDOW_TIME_MAX,
+    RING_BYTES_MIN, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, WINDOW_BYTES_MAX,
+    WINDOW_TIME_MAX,
 };
 
 /// When a topic's appends are acknowledged, and which log they go to.
@@ -155,11 +155,6 @@ impl LogOptions {
             spare_segments: 0,
             ..self.clone()
         }
-    }
-
-    /// Frames with a longer payload are written as a group of their own, from private memory.
-    pub(crate) fn ring_payload_bytes(&self) -> usize {
-        (self.ring_bytes / RING_FRAME_DIVISOR).min(self.group_bytes.max(GROUP_ALIGN) * 4)
     }
 }
 

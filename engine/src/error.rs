@@ -79,6 +79,13 @@ pub enum Error {
         /// The log's directory.
         log: String,
     },
+    /// As many submissions as a completion queue takes have not been polled for yet; nothing was
+    /// submitted.
+    #[error("completion queue full: {capacity} submissions have not been polled for")]
+    QueueFull {
+        /// How many it takes.
+        capacity: usize,
+    },
     /// The deadline passed.
     #[error("deadline of {after:?} passed; {}", written(*outcome_unknown, "nothing was written"))]
     Timeout {
@@ -216,6 +223,7 @@ impl Error {
             | Self::OffsetOutOfRange { .. }
             | Self::NotADataDirectory { .. } => ErrorKind::Invalid,
             Self::Busy { .. }
+            | Self::QueueFull { .. }
             | Self::Timeout { .. }
             | Self::Locked { .. }
             | Self::NoSpace { .. } => ErrorKind::Retry,

@@ -1,8 +1,69 @@
-//! Ringlog: a durable commit log that lives in your process.
+//! A durable commit log that lives in your process: topics, partitions and offsets as you know
+//! them from Kafka, with no server to install. Linux only: `io_uring` and direct writes where the
+//! kernel offers them, the same guarantees where it does not.
 //!
-//! To come.
-
-#![allow(dead_code, reason = "under construction")]
+//! ```
+//! use ringlog::{Engine, Record, Start, TopicSpec};
+//! # fn main() -> ringlog::Result<()> {
+//! # let dir = tempfile::tempdir().expect("a scratch directory");
+//! # std::env::set_current_dir(&dir).expect("it is there");
+//! let engine = Engine::options()
+//! #   .allow_volatile(true)
+//!     .open("data")?;
+//! let orders = engine.open_or_create_topic(TopicSpec::new("orders"))?.partition(0)?;
+//! let offset = orders.append(Record::new(b"one flat white").key(b"table 7"))?; // durable now
+//! for record in orders.reader(Start::Offset(offset))?.records() {
+//!     assert_eq!(record?.value.as_deref(), Some(&b"one flat white"[..]));
+//! }
+//! engine.close(std::time::Duration::from_secs(5))
+//! # }
+//! ```
+//!
+//! # What an acknowledgement means
+//!
+//! | level | the record survives | who gets it |
+//! |---|---|---|
+//! | [`Ack::Durable`] | a power loss: it is on stable storage, with all that lies below it in its log | topics of [`Flush::Sync`], the default |
+//! | [`Ack::Written`] | the death of the process, not that of the machine: up to one window ([`Options::async_window`]) may be lost to a power failure | topics of [`Flush::Async`] |
+//!
+//! One call may ask for the other level ([`AppendOptions::ack`]). Nothing weakens a level: where
+//! the kernel or the filesystem offers less, it costs more, and where *durable* would be a lie the
+//! directory is refused ([`Error::NotDurable`]). [`Engine::capabilities`] says what was chosen and
+//! why. A reader of a `sync` topic sees what is durable, one of an `async` topic what is written.
+//!
+//! # Appending and reading
+//!
+//! * [`Partition::append`] blocks until the record has its level; [`Partition::append_many`] makes
+//!   one batch, whole or absent; [`Partition::append_async`] gives a future that any executor, or
+//!   [`AppendFuture::wait`], can drive.
+//! * What is accepted and not yet in a segment is bounded by the ring. When it is full, an append
+//!   waits up to its deadline, and [`Partition::try_append`] answers [`Error::Busy`].
+//! * A [`Reader`] gives batch after batch and ends where the partition ends now;
+//!   [`Reader::follow`] sleeps until there is more. A batch shares the memory it was read into, and
+//!   keeps it for as long as it lives.
+//! * [`Partition::trim`] forgets the records before an offset.
+//!
+//! # Errors
+//!
+//! Each [`Error`] carries the file, topic or offset it is about. [`Error::kind`] sorts them by what
+//! a caller can do: fix the call, try again, open the engine again, restore, look at the system.
+//! After a failed write or flush the log is *latched*: appends fail until the engine is opened
+//! again, reads go on. [`Error::outcome_is_unknown`] tells an append that may yet be in the log
+//! from one that is not. The library never prints, never exits the process, and no bytes on disk
+//! make it panic.
+//!
+//! # Features
+//!
+//! | feature | |
+//! |---|---|
+//! | `cli` (default) | the `ringlog` command line; libraries turn it off |
+//! | `sim` | the simulated disk and driver, for crash tests |
+//!
+//! # Further
+//!
+//! [`inspect`] looks at a directory from outside and repairs nothing. The repository's `docs/` say
+//! how it works and why (`design.md`), what every byte means (`format.md`), and which test proves
+//! which promise (`reliability.md`).
 
 mod buf;
 mod clock;
@@ -30,6 +91,7 @@ pub use format::record_batch::{Headers, Record, RecordView};
 pub use ids::{LeaderEpoch, Offset, PartitionId, Position};
 pub use metrics::{Latency, LogMetrics, Metrics, Recovery};
 pub use topic::append::{AppendFuture, AppendOptions, Appended};
+pub use topic::completion::{Completion, CompletionQueue, Outcome};
 pub use topic::partition::Partition;
 pub use topic::read::{Batch, BatchIter, Follow, OwnedRecord, Reader, Records, Start};
 pub use topic::{PartitionInfo, Topic, TopicInfo, TopicSpec};

@@ -81,6 +81,8 @@ pub const FOLLOWING_GROUP_BYTES: u64 = 64 << 10;
 pub const GROUPS_IN_FLIGHT_MAX: usize = 64;
 /// A durable write up to this size that has nothing else beside it is made on the shard's thread.
 pub const LONE_WRITE_BYTES: usize = 128 << 10;
+/// Most submissions a completion queue holds.
+pub const COMPLETIONS_MAX: usize = 1 << 20;
 /// Most operations a driver holds at once.
 pub const DRIVER_OPS_MAX: usize = 256;
 /// An index entry covers at most this much of one partition's run.

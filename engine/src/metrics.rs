@@ -28,6 +28,8 @@ pub struct Recovery {
     pub replayed_bytes: u64,
     /// Bytes of a torn tail that were cut: nothing durable was in them.
     pub cut_bytes: u64,
+    /// Bytes that are proven damaged. They stay as they are, and the log takes no appends.
+    pub damaged_bytes: u64,
     /// *Written* bytes that the ring no longer had: a power loss took them.
     pub lost_bytes: u64,
 }

@@ -10,6 +10,7 @@
 )]
 
 mod aligned;
+pub mod ofd;
 mod ring_map;
 mod waker;
 

@@ -119,6 +119,30 @@ pub trait Disk: Send + Sync + Debug {
     }
     /// Takes the writer's lock, waiting up to `wait`.
     fn lock(&self, wait: Duration) -> Result<LockGuard>;
+    /// Whether somebody holds the writer's lock, without disturbing who is about to take it.
+    fn has_writer(&self) -> io::Result<bool>;
+    /// Makes READERS if it is not there; for the writer.
+    fn make_readers(&self) -> io::Result<()>;
+    /// Keeps every segment that is retired from now on from being recycled, as long as the answer
+    /// lives; whoever maps or reads segments without the writer's knowledge holds it before it
+    /// opens the first. `None`: there is no READERS that may be opened.
+    fn hold_readers(&self) -> io::Result<Option<ReadersGuard>>;
+    /// Keeps such readers out while the answer lives, which is to be a moment; `None`: somebody
+    /// holds READERS, or it is not there.
+    fn exclude_readers(&self) -> io::Result<Option<ReadersGuard>>;
+}
+
+/// A hold on READERS, until dropped; see [`Disk::hold_readers`].
+#[derive(Clone, Debug)]
+pub struct ReadersGuard {
+    _held: Arc<dyn Any + Send + Sync>,
+}
+
+impl ReadersGuard {
+    /// From what releases it when it is dropped.
+    pub(crate) fn new(held: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { _held: held }
+    }
 }
 
 /// Holds the writer's lock until dropped. A driver may keep a second handle so that the kernel
@@ -128,6 +152,7 @@ pub struct LockGuard {
     /// The locked file; `None` in the simulator.
     pub(crate) file: Option<Arc<LockFile>>,
     /// What else releases the lock when it is dropped: the simulator's hold on its disk.
+    #[expect(dead_code, reason = "kept to be dropped")]
     pub(crate) token: Option<Arc<dyn Any + Send + Sync>>,
 }
 

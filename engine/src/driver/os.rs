@@ -6,6 +6,7 @@
 mod facts;
 mod file;
 mod lock;
+mod readers;
 
 use std::ffi::CString;
 use std::io;
@@ -18,7 +19,9 @@ use rustix::fs::{AtFlags, CWD, Dir, FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::buf::RingMap;
-use crate::driver::disk::{DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode};
+use crate::driver::disk::{
+    DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode, ReadersGuard,
+};
 use crate::error::{Error, Result};
 use crate::limits::{RING_BYTES_MAX, RING_BYTES_MIN, RING_CONTROL_BYTES};
 
@@ -255,6 +258,22 @@ impl Disk for OsDisk {
 
     fn lock(&self, wait: Duration) -> Result<LockGuard> {
         lock::acquire(&self.dir, &self.root, wait)
+    }
+
+    fn has_writer(&self) -> io::Result<bool> {
+        lock::is_held(&self.dir)
+    }
+
+    fn make_readers(&self) -> io::Result<()> {
+        readers::make(&self.dir)
+    }
+
+    fn hold_readers(&self) -> io::Result<Option<ReadersGuard>> {
+        readers::hold(&self.dir)
+    }
+
+    fn exclude_readers(&self) -> io::Result<Option<ReadersGuard>> {
+        readers::exclude(&self.dir)
     }
 }
 

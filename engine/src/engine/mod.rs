@@ -21,13 +21,14 @@ use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::config::Options;
+use crate::config::{Ack, Options};
 use crate::driver::disk::LockGuard;
 use crate::error::{Error, Result};
 use crate::ids::LogId;
 use crate::limits::STREAMS_MAX;
 use crate::log::{Log, Stop};
 use crate::topic::catalog::{Catalog, Change, TopicMeta};
+use crate::topic::completion::CompletionQueue;
 use crate::topic::{Host, Topic, TopicInfo, TopicSpec};
 
 use changes::Unsettled;
@@ -78,6 +79,14 @@ impl Host for Inner {
         poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>,
     ) -> bool {
         self.runner.block_on(timeout, poll)
+    }
+
+    fn is_caller_driven(&self) -> bool {
+        self.runner.is_caller_driven()
+    }
+
+    fn wake_shards(&self) {
+        self.runner.wake();
     }
 
     fn append_timeout(&self) -> Duration {
@@ -183,6 +192,59 @@ impl Engine {
         self.inner.change(Change::TopicDeleted { uuid: meta.uuid }, &mut changing)
     }
 
+    /// A queue in which appends, reads and flushes end up, for event loops and bindings; it takes
+    /// up to `capacity` submissions at once.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a capacity out of range; [`Error::Io`] without descriptors.
+    pub fn completion_queue(&self, capacity: usize) -> Result<CompletionQueue> {
+        CompletionQueue::new(self.host(), capacity)
+    }
+
+    /// Makes durable whatever has been appended up to now, in topics of either class. Blocks, up to
+    /// `timeout`.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; [`Error::Latched`] if a log has failed; [`Error::Closed`].
+    pub fn flush(&self, timeout: Duration) -> Result<()> {
+        let mut targets = self.inner.appended()?;
+        let mut tickets = vec![None; targets.len()];
+        let mut outcome = Ok(());
+        for (log, end) in &targets {
+            log.want(Ack::Durable, *end);
+        }
+        let done = self.inner.runner.block_on(timeout, &mut |context| {
+            while let (Some((log, end)), Some(ticket)) = (targets.last(), tickets.last_mut()) {
+                match log.poll_reached(Ack::Durable, *end, ticket, context.waker()) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) => {
+                        targets.pop();
+                        tickets.pop();
+                    }
+                    Poll::Ready(Err(error)) => {
+                        outcome = Err(error);
+                        return Poll::Ready(());
+                    }
+                }
+            }
+            Poll::Ready(())
+        });
+        for ((log, _), ticket) in targets.iter().zip(tickets) {
+            if let Some(ticket) = ticket {
+                log.durable_waiters.forget(ticket);
+            }
+        }
+        if done { outcome } else { Err(Error::Timeout { after: timeout, outcome_unknown: true }) }
+    }
+
+    /// As [`flush`](Self::flush), but without waiting: `queue` gives the outcome under `tag`.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`], [`Error::Closed`]: there will be no completion.
+    pub fn submit_flush(&self, queue: &CompletionQueue, tag: u64) -> Result<()> {
+        queue.put_flush(&self.inner.appended()?, tag)
+    }
+
     /// Flushes everything and leaves a clean end, so that the next open scans nothing. Appends,
     /// reads and waits of other handles get [`Error::Closed`]; closing again does nothing. Blocks,
     /// up to `timeout`.
@@ -241,6 +303,14 @@ impl Inner {
             return Err(Error::Closed { outcome_unknown: false });
         }
         Ok(())
+    }
+
+    /// The logs that hold appends of this engine, and where these end.
+    fn appended(&self) -> Result<Vec<(Arc<Log>, u64)>> {
+        self.check_open()?;
+        let logs = self.logs.read();
+        let end = |log: &Arc<Log>| log.writer.lock().claimed_end();
+        Ok(logs.values().map(|log| (Arc::clone(log), end(log))).collect())
     }
 
     fn log(&self, id: LogId) -> Result<Arc<Log>> {

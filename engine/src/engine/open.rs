@@ -41,6 +41,7 @@ pub(crate) enum Turned {
     /// A thread of the engine's.
     ByThread,
     /// Whoever calls.
+    #[cfg_attr(not(feature = "sim"), allow(dead_code, reason = "only the simulator so far"))]
     ByCaller(Box<dyn Driver>),
 }
 
@@ -70,6 +71,7 @@ pub(crate) fn open(
     }
     check_facts(&*disk, &options)?;
     let lock = disk.lock(options.lock_timeout)?;
+    disk.make_readers().map_err(io_error(&*disk, "make", "READERS"))?;
     // Another process may have made it before this one had the lock.
     let meta = match read_meta(&*disk)? {
         Some(meta) => {
@@ -261,7 +263,7 @@ impl Maker {
         options: &LogOptions,
         recovered: Recovered,
     ) -> Result<Arc<Log>> {
-        let damaged = recovered.damage.first().map(|damage| damage.error.clone());
+        let damaged = recovered.damage.first().cloned();
         let in_file = self.file_ring && options.ring_in_file && damaged.is_none();
         let fail = |error| Error::io("make the ring of", full_path(&*self.disk, &id.dir()), error);
         let map = if in_file {
@@ -287,7 +289,6 @@ impl Maker {
             class,
             options: options.clone(),
             disk: Arc::clone(&self.disk),
-            clock: self.clock.clone(),
             ring,
             ring_in_file: in_file,
             writer,
@@ -295,7 +296,6 @@ impl Maker {
             upkeep: recovered.upkeep,
             waker: self.waker.clone(),
             maintenance: Arc::clone(&self.signal),
-            damage: recovered.damage,
             stop: damaged.map(Stop::Damaged),
             snapshot: recovered.snapshot,
             metrics: Counters::new(recovered.report),

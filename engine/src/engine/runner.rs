@@ -111,6 +111,18 @@ impl Runner {
         }
     }
 
+    /// Whether blocking calls turn the shard themselves.
+    pub(crate) fn is_caller_driven(&self) -> bool {
+        matches!(self, Self::Caller { .. })
+    }
+
+    /// Ends the sleep of a blocking call that turns the shard. Only writes to an eventfd.
+    pub(crate) fn wake(&self) {
+        if let Self::Caller { control, .. } = self {
+            control.waker.wake();
+        }
+    }
+
     /// Which driver was chosen, and why.
     pub(crate) fn driver(&self) -> (&'static str, String) {
         match self {

@@ -310,12 +310,6 @@ impl Directory {
         INDEX_HEADER_BYTES + self.entries.len() * size_of::<RawEntry>()
     }
 
-    /// The entry of this stream, if it is in the segment.
-    pub fn find(&self, stream: StreamId) -> Option<&DirectoryEntry> {
-        let at = self.entries.binary_search_by_key(&stream, |entry| entry.stream).ok()?;
-        self.entries.get(at)
-    }
-
     /// Reads and proves the runs of `entry`, one of this directory's: `bytes` are the
     /// [`DirectoryEntry::runs_len_bytes`] of the file from [`DirectoryEntry::runs_at`].
     pub fn decode_runs(

@@ -145,7 +145,7 @@ pub(super) fn walk(
             let path = full_path(&**disk, segment.path());
             show_group(&path, layout, names, (segment, group, whole), visit)
         }
-        Event::Damage { path, at, what, .. } => visit(Item::Damage(&Finding {
+        Event::Damage { path, at, what } => visit(Item::Damage(&Finding {
             path: path.to_path_buf(),
             at,
             what: what.to_owned(),

@@ -29,7 +29,7 @@ pub(super) enum Event<'a> {
         whole: bool,
     },
     /// A damaged place; sense begins again where the next event is.
-    Damage { segment: &'a Arc<Segment>, path: &'a Path, at: u64, what: &'a str },
+    Damage { path: &'a Path, at: u64, what: &'a str },
     /// The log ends.
     End(End),
 }
@@ -218,6 +218,6 @@ impl Walk<'_> {
         what: &str,
     ) -> Result<ControlFlow<()>> {
         let at = position - segment.base();
-        (self.visit)(Event::Damage { segment, path, at, what })
+        (self.visit)(Event::Damage { path, at, what })
     }
 }

@@ -170,7 +170,8 @@ impl Log {
         self.poll_level(claim.end, progress, context.waker()).map_ok(|()| claim)
     }
 
-    fn poll_claim(
+    /// As [`poll_put`](Self::poll_put), up to the claim.
+    pub(crate) fn poll_claim(
         &self,
         what: Payload,
         payload: &mut [u8],
@@ -263,24 +264,46 @@ impl Log {
     }
 
     fn poll_level(&self, end: u64, progress: &mut Progress, waker: &Waker) -> Poll<Result<()>> {
-        let level = progress.level;
-        if self.reached(level) >= end {
-            self.settle(progress);
-            return Poll::Ready(Ok(()));
+        self.poll_reached(progress.level, end, &mut progress.ticket, waker)
+    }
+
+    /// Whether everything below `end` has `level`; if not, sees to it, and registers `waker` under
+    /// `ticket` before it answers `Pending`.
+    pub(crate) fn poll_reached(
+        &self,
+        level: Ack,
+        end: u64,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+    ) -> Poll<Result<()>> {
+        let mut outcome = (self.reached(level) >= end).then_some(Ok(()));
+        if outcome.is_none() {
+            *ticket = Some(self.waiters(level).register(end, waker, *ticket));
+            self.want_level(level, end);
+            if self.reached(level) >= end {
+                outcome = Some(Ok(()));
+            } else if self.moves_no_more() {
+                outcome = Some(Err(self.stop_error(true)));
+            }
         }
-        progress.ticket = Some(self.waiters(level).register(end, waker, progress.ticket));
+        let Some(outcome) = outcome else { return Poll::Pending };
+        if let Some(ticket) = ticket.take() {
+            self.waiters(level).forget(ticket);
+        }
+        Poll::Ready(outcome)
+    }
+
+    /// Whether what is not reached now never will be.
+    pub(crate) fn moves_no_more(&self) -> bool {
+        matches!(self.stop_reason(), Some(Stop::Latched(_) | Stop::Closed))
+    }
+
+    /// Sees to it that everything below `end` gets `level` soon, where that does not happen by
+    /// itself.
+    pub(crate) fn want_level(&self, level: Ack, end: u64) {
         if self.needs_flush(level) {
             self.want(level, end);
         }
-        if self.reached(level) >= end {
-            self.settle(progress);
-            return Poll::Ready(Ok(()));
-        }
-        if matches!(self.stop_reason(), Some(Stop::Latched(_) | Stop::Closed)) {
-            self.settle(progress);
-            return Poll::Ready(Err(self.stop_error(true)));
-        }
-        Poll::Pending
     }
 
     /// Whether a claimed append has its level.

@@ -33,7 +33,6 @@ use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use crate::buf::Waker as ShardWaker;
-use crate::clock::Clock;
 use crate::config::{Ack, Flush, LogOptions};
 use crate::driver::disk::DiskRef;
 use crate::error::Error;
@@ -72,7 +71,6 @@ pub(crate) struct Log {
     pub(crate) seed: Seed,
     pub(crate) options: LogOptions,
     pub(crate) disk: DiskRef,
-    pub(crate) clock: Clock,
     pub(crate) ring: Ring,
     /// The ring is a file, so what is committed survives the process.
     pub(crate) ring_in_file: bool,
@@ -96,8 +94,6 @@ pub(crate) struct Log {
     starving: AtomicBool,
     maintenance: MaintenanceSignal,
     pub(crate) metrics: Counters,
-    /// Ranges that recovery proved damaged, by position.
-    pub(crate) damage: Vec<recovery::Damage>,
     /// The metadata log's state, for its checkpoints.
     pub(crate) snapshot: Mutex<Vec<u8>>,
 }
@@ -109,7 +105,6 @@ pub(crate) struct Parts {
     pub(crate) class: Flush,
     pub(crate) options: LogOptions,
     pub(crate) disk: DiskRef,
-    pub(crate) clock: Clock,
     pub(crate) ring: Ring,
     pub(crate) ring_in_file: bool,
     pub(crate) writer: Writer,
@@ -117,7 +112,6 @@ pub(crate) struct Parts {
     pub(crate) upkeep: upkeep::Upkeep,
     pub(crate) waker: ShardWaker,
     pub(crate) maintenance: MaintenanceSignal,
-    pub(crate) damage: Vec<recovery::Damage>,
     pub(crate) stop: Option<Stop>,
     pub(crate) snapshot: Vec<u8>,
     pub(crate) metrics: Counters,
@@ -149,7 +143,6 @@ impl Log {
             seed: Seed::of(parts.uuid),
             options: parts.options,
             disk: parts.disk,
-            clock: parts.clock,
             ring: parts.ring,
             ring_in_file: parts.ring_in_file,
             writer: Mutex::new(writer),
@@ -167,7 +160,6 @@ impl Log {
             starving: AtomicBool::new(false),
             maintenance: parts.maintenance,
             metrics: parts.metrics,
-            damage: parts.damage,
             snapshot: Mutex::new(parts.snapshot),
         })
     }

@@ -30,16 +30,6 @@ use crate::ids::{LeaderEpoch, LogId, Offset, Position, StreamId};
 use crate::limits::{GROUP_ALIGN, GROUP_HEADER_BYTES, SEGMENT_BYTES_FIRST, SEGMENT_HEADER_BYTES};
 use crate::metrics::Recovery;
 
-/// A range of a log that recovery proved damaged.
-#[derive(Clone, Debug)]
-pub(crate) struct Damage {
-    /// First damaged position.
-    pub(crate) from: u64,
-    /// Where sense begins again.
-    pub(crate) to: u64,
-    pub(crate) error: Error,
-}
-
 /// A recovered log, before its writer starts.
 #[derive(Debug)]
 pub(crate) struct Recovered {
@@ -54,7 +44,8 @@ pub(crate) struct Recovered {
     pub(crate) streams: Vec<Option<Box<StreamState>>>,
     pub(crate) rolled: VecDeque<Rolled>,
     pub(crate) upkeep: Upkeep,
-    pub(crate) damage: Vec<Damage>,
+    /// Places proven damaged, in order.
+    pub(crate) damage: Vec<Error>,
     pub(crate) snapshot: Vec<u8>,
     /// Payloads of metadata frames since the snapshot, in order.
     pub(crate) metadata: Vec<Vec<u8>>,
@@ -147,7 +138,7 @@ struct Run<'a> {
     streams: Streams,
     rolled: VecDeque<Rolled>,
     metadata: Vec<Vec<u8>>,
-    damage: Vec<Damage>,
+    damage: Vec<Error>,
     epoch: LeaderEpoch,
     /// Everything below is proven durable by what was read.
     proven: u64,
@@ -326,7 +317,8 @@ impl<'a> Run<'a> {
                     Some(sense) => {
                         let from = bad.position - segment.base();
                         let error = Error::corrupt(source.path(), from, bad.bad);
-                        self.damage.push(Damage { from: at, to: sense, error });
+                        self.report.damaged_bytes += sense - at;
+                        self.damage.push(error);
                         at = sense;
                         if !segment.contains(at) && at != segment.end() {
                             let Some(next) = self.segment_of(at) else { break };
@@ -561,7 +553,8 @@ impl<'a> Run<'a> {
         let len = self.options.segment_bytes;
         let base = self.end;
         let header = header_for(self.checkpoint.log, base, len, in_flight_limit(self.options));
-        let spare = self.spares.pop_front();
+        let alone = segment::readers_excluded(&**self.disk);
+        let spare = alone.is_some().then(|| self.spares.pop_front()).flatten();
         let made = Recipe { disk: self.disk, log: self.id, header, spare }.make(&|| true)?;
         self.segments.insert(base, Arc::clone(&made.segment));
         Ok(made.segment)

@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::buf::AlignedBuf;
-use crate::driver::disk::{Disk, DiskFile, DiskRef, FileRef, OpenMode, full_path, io_error};
+use crate::driver::disk::{
+    Disk, DiskFile, DiskRef, FileRef, OpenMode, ReadersGuard, full_path, io_error,
+};
 use crate::error::{Error, Result};
 use crate::format::FORMAT_VERSION;
 use crate::format::index::{SegmentIndex, StreamIndex};
@@ -195,6 +197,12 @@ impl Segment {
     pub(crate) fn spare_path(&self, log: LogId) -> String {
         format!("{}/{SPARE_PREFIX}{:016x}", log.dir(), self.base)
     }
+}
+
+/// Keeps readers of other processes and engines out, for as long as it takes to recycle a file;
+/// `None` if there are any, or if that cannot be known: the file is then not to be recycled.
+pub(crate) fn readers_excluded(disk: &dyn Disk) -> Option<ReadersGuard> {
+    disk.exclude_readers().ok().flatten()
 }
 
 /// File name of the segment with this base.

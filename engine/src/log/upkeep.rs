@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::checkpoints;
-use super::segment::{OpenSegment, Recipe, Segment, header_for};
+use super::segment::{self, OpenSegment, Recipe, Segment, header_for};
 use super::{Log, Stop};
 use crate::driver::disk::{OpenMode, io_error};
 use crate::error::Result;
@@ -100,8 +100,10 @@ impl Log {
 
     fn make_next(&self, upkeep: &mut Upkeep, base: u64, len: u64) -> Result<OpenSegment> {
         let header = header_for(self.uuid, base, len, self.in_flight_limit());
-        let spare =
-            (len == self.options.segment_bytes).then(|| upkeep.spares.pop_front()).flatten();
+        let fits = len == self.options.segment_bytes && !upkeep.spares.is_empty();
+        // Set aside when nobody read it from outside; who came since may know it all the same.
+        let alone = if fits { segment::readers_excluded(&*self.disk) } else { None };
+        let spare = alone.is_some().then(|| upkeep.spares.pop_front()).flatten();
         let recipe = Recipe { disk: &self.disk, log: self.id, header, spare };
         recipe.make(&|| self.is_starving())
     }
@@ -234,7 +236,9 @@ impl Log {
             file.link_count().map_err(fail("look at"))? == 1
         };
         let fits = segment.len() == self.options.segment_bytes;
-        if sole && fits && upkeep.spares.len() < self.options.spare_segments {
+        // Held until the file has its new name: who comes then does not find it any more.
+        let alone = segment::readers_excluded(&*self.disk);
+        if sole && alone.is_some() && fits && upkeep.spares.len() < self.options.spare_segments {
             let spare = segment.spare_path(self.id);
             self.disk.rename(path, &spare).map_err(fail("set aside"))?;
             let name = spare.rsplit_once('/').map_or(spare.as_str(), |(_, name)| name);

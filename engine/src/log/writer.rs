@@ -129,6 +129,8 @@ pub(crate) struct Writer {
     opened: bool,
     /// Records in the open group.
     records: u64,
+    /// End of the newest claim granted; 0 before the first.
+    claimed_end: u64,
     pub(crate) segment: OpenSegment,
     /// The prepared next segment.
     pub(crate) next: Option<OpenSegment>,
@@ -176,6 +178,7 @@ impl Writer {
             head: start.position,
             opened: false,
             records: 0,
+            claimed_end: 0,
             segment: start.segment,
             next: start.next,
             closed: VecDeque::new(),
@@ -214,6 +217,7 @@ impl Writer {
             self.room(ring, released, want.frame_len)?
         };
         let end = position + want.frame_len;
+        self.claimed_end = end;
         self.records += want.records;
         self.appends += 1;
         self.records_total += want.records;
@@ -244,6 +248,11 @@ impl Writer {
     /// The position whose commit means that new data has come.
     pub(crate) fn head(&self) -> u64 {
         self.head
+    }
+
+    /// End of the newest claim granted by this writer; 0 before the first.
+    pub(crate) fn claimed_end(&self) -> u64 {
+        self.claimed_end
     }
 
     /// Whether the current segment is used enough that the next should be made.

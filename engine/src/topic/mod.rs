@@ -3,6 +3,7 @@
 
 pub(crate) mod append;
 pub(crate) mod catalog;
+pub(crate) mod completion;
 pub(crate) mod partition;
 pub(crate) mod read;
 
@@ -30,6 +31,10 @@ pub(crate) trait Host: Send + Sync {
         timeout: Duration,
         poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>,
     ) -> bool;
+    /// Whether no thread turns the shards but that of a blocking call.
+    fn is_caller_driven(&self) -> bool;
+    /// Ends the sleep of whoever turns a shard. May be called from a signal handler.
+    fn wake_shards(&self);
     /// The deadline of calls that name none.
     fn append_timeout(&self) -> Duration;
     /// Milliseconds since the epoch.

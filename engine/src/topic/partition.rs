@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::append::{AppendFuture, AppendOptions, Appended, appended, with_scratch};
 use super::catalog::TopicMeta;
+use super::completion::CompletionQueue;
 use super::read::{Reader, Start};
 use super::{Host, PartitionInfo};
 use crate::config::Ack;
@@ -12,7 +13,8 @@ use crate::format::frame::FrameKind;
 use crate::format::record_batch::{self, Record};
 use crate::ids::{Offset, PartitionId, StreamId};
 use crate::log::Log;
-use crate::log::append::Payload;
+use crate::log::append::{Payload, Progress};
+use crate::log::writer::Claim;
 
 /// One ordered stream of records; cheap to clone, usable from any thread, keeps its engine open.
 ///
@@ -105,11 +107,9 @@ impl Partition {
     /// # Errors
     /// As [`append`](Self::append), and [`Error::InvalidBatch`].
     pub fn append_batch(&self, batch: &[u8], options: AppendOptions) -> Result<Appended> {
-        let header = record_batch::check(batch)?;
         with_scratch(|scratch| {
-            scratch.extend_from_slice(batch);
-            self.fits(scratch)?;
-            self.put(scratch, u64::from(header.record_count), options)
+            let count = self.take_batch(batch, scratch)?;
+            self.put(scratch, count, options)
         })
     }
 
@@ -130,10 +130,88 @@ impl Partition {
         })
     }
 
+    /// Starts appending records as one batch, whose outcome `queue` gives under `tag`. Room is
+    /// claimed, and the bytes are taken, before this returns: it waits for room up to the deadline,
+    /// unless [`wait_for_room(false)`](AppendOptions::wait_for_room) was asked for. Calls of one
+    /// thread are appended in their order.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`], and what [`append`](Self::append) meets before it is claimed: nothing
+    /// was written, and there will be no completion.
+    pub fn submit_append(
+        &self,
+        queue: &CompletionQueue,
+        records: &[Record<'_>],
+        options: AppendOptions,
+        tag: u64,
+    ) -> Result<()> {
+        self.submit(queue, options, tag, |scratch| self.encode(records, scratch))
+    }
+
+    /// As [`submit_append`](Self::submit_append), of a ready-made Kafka `RecordBatch` v2, as
+    /// [`append_batch`](Self::append_batch) takes it.
+    ///
+    /// # Errors
+    /// As [`submit_append`](Self::submit_append), and [`Error::InvalidBatch`].
+    pub fn submit_batch(
+        &self,
+        queue: &CompletionQueue,
+        batch: &[u8],
+        options: AppendOptions,
+        tag: u64,
+    ) -> Result<()> {
+        self.submit(queue, options, tag, |scratch| self.take_batch(batch, scratch))
+    }
+
+    fn submit(
+        &self,
+        queue: &CompletionQueue,
+        options: AppendOptions,
+        tag: u64,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<u64>,
+    ) -> Result<()> {
+        queue.reserve()?;
+        let claimed: Result<_> = with_scratch(|scratch| {
+            let records = encode(scratch)?;
+            let claim = self.claim(scratch, records, options)?;
+            Ok((claim.end, appended(claim.first, records)))
+        });
+        let (end, appended) = claimed.inspect_err(|_| queue.unreserve())?;
+        queue.put(&self.log, self.level(options), end, (tag, self.id, appended));
+        Ok(())
+    }
+
+    /// Claims, waiting for room if `options` say so.
+    fn claim(&self, batch: &mut [u8], records: u64, options: AppendOptions) -> Result<Claim> {
+        let what = self.payload(records);
+        match self.log.try_put(what, batch) {
+            Ok(claim) => return Ok(claim),
+            Err(refusal) if options.no_wait => return Err(self.log.refusal_error(refusal)),
+            Err(_) => {}
+        }
+        let after = options.timeout.unwrap_or_else(|| self.host.append_timeout());
+        let mut progress = Progress::new(self.level(options));
+        let mut outcome = None;
+        self.host.block_on(after, &mut |context| {
+            let polled = self.log.poll_claim(what, batch, &mut progress, context.waker());
+            polled.map(|done| outcome = Some(done))
+        });
+        self.log.settle(&mut progress);
+        outcome.unwrap_or(Err(Error::Timeout { after, outcome_unknown: false }))
+    }
+
     fn encode(&self, records: &[Record<'_>], scratch: &mut Vec<u8>) -> Result<u64> {
         record_batch::encode(records, self.host.now_ms(), scratch)?;
         self.fits(scratch)?;
         Ok(records.len() as u64)
+    }
+
+    /// Checks and copies a ready-made batch.
+    fn take_batch(&self, batch: &[u8], scratch: &mut Vec<u8>) -> Result<u64> {
+        let header = record_batch::check(batch)?;
+        scratch.extend_from_slice(batch);
+        self.fits(scratch)?;
+        Ok(u64::from(header.record_count))
     }
 
     fn fits(&self, batch: &[u8]) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Reading a partition: batches as they were appended, and the records in them.
 
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -138,6 +138,11 @@ impl Reader {
             }
         });
         outcome
+    }
+
+    /// Registers `waker` for when there may be more than the last look found; false: look again.
+    pub(super) fn follow_with(&mut self, waker: &Waker) -> Result<bool> {
+        self.cursor.follow(waker)
     }
 
     /// An iterator that sleeps until there is more, and ends only with an error.

@@ -7,6 +7,7 @@
 
 mod append;
 mod close;
+mod completions;
 mod follow;
 mod input;
 mod load;

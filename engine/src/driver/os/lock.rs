@@ -4,7 +4,8 @@
 //! Why `flock` and not an OFD lock: both belong to the open file description, so both exclude two
 //! engines of one process, both survive the death of the process while an io_uring holds the file
 //! registered, and the dead-writer test sees both end with the last write. `flock` needs no write
-//! permission on the file and no byte range, so it is the one with less to get wrong.
+//! permission on the file and no byte range, so it is the one with less to get wrong. The holder
+//! adds an OFD lock all the same: it is what a reader may ask for without taking anything.
 
 use std::fs::File;
 use std::io;
@@ -14,10 +15,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Access, AtFlags, FlockOperation, OFlags};
+use rustix::fs::{Access, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, test_kill_process};
 
+use crate::buf::ofd;
 use crate::driver::disk::LockGuard;
 use crate::error::{Error, Result};
 
@@ -48,6 +50,7 @@ impl Drop for LockFile {
         // leave the lock to it; and never by that child, whose parent still writes. (That the child
         // closes its copy at the fork is another issue's work.)
         if getpid() == self.owner {
+            let _ = ofd::unmark(&self.file);
             let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
         }
     }
@@ -84,6 +87,17 @@ pub(super) fn acquire(dir: &OwnedFd, root: &Path, wait: Duration) -> Result<Lock
     }
 }
 
+/// Whether somebody holds the lock. It asks for the mark beside it, because to try the lock itself
+/// could make a writer fail that opens at this moment.
+pub(super) fn is_held(dir: &OwnedFd) -> io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::openat(dir, LOCK_NAME, flags, Mode::empty()) {
+        Ok(file) => ofd::is_marked(&file),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 fn open(dir: &OwnedFd) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::openat(dir, LOCK_NAME, flags, FILE_MODE)?))
@@ -100,6 +114,8 @@ fn is_current(dir: &OwnedFd, file: &File) -> io::Result<bool> {
 
 fn held(file: File) -> LockGuard {
     let owner = getpid();
+    // Readers ask for it; a filesystem without such locks leaves them to think that nobody writes.
+    let _ = ofd::mark(&file);
     // Always the same length and never truncated first: ext4 writes a truncated and rewritten file
     // out when it is closed, and a truncation would then wait for that page of a killed holder,
     // behind all its other writes (measured: 2.9 s on a throttled device).

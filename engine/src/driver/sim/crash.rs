@@ -66,6 +66,7 @@ impl State {
             in_flight,
             faults: self.faults.clone(),
             locked: false,
+            readers: 0,
             kill_at: None,
             killed: false,
             ..*self

@@ -17,7 +17,7 @@ use super::state::{Fate, Fault, Node, State, killed};
 use super::{Condition, FaultError, FaultOp, SimConfig, SimStats};
 use crate::buf::RingMap;
 use crate::driver::disk::{
-    Descriptors, DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode,
+    Descriptors, DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode, ReadersGuard,
 };
 use crate::error::{Error, Result};
 
@@ -265,6 +265,16 @@ impl Drop for HeldLock {
     }
 }
 
+/// Gives back one hold on READERS.
+#[derive(Debug)]
+struct HeldReaders(Arc<Shared>);
+
+impl Drop for HeldReaders {
+    fn drop(&mut self) {
+        self.0.state.lock().readers -= 1;
+    }
+}
+
 impl Disk for SimDisk {
     fn root(&self) -> &Path {
         &self.shared.root
@@ -410,6 +420,24 @@ impl Disk for SimDisk {
             Ok(false) => Err(Error::Locked { path, pid: Some(std::process::id()), alive: true }),
             Err(error) => Err(Error::io("lock", path, error)),
         }
+    }
+
+    fn has_writer(&self) -> io::Result<bool> {
+        Ok(self.control(|state| state.locked))
+    }
+
+    fn make_readers(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn hold_readers(&self) -> io::Result<Option<ReadersGuard>> {
+        self.control(|state| state.readers += 1);
+        Ok(Some(ReadersGuard::new(Arc::new(HeldReaders(self.shared.clone())))))
+    }
+
+    fn exclude_readers(&self) -> io::Result<Option<ReadersGuard>> {
+        let free = self.control(|state| state.readers == 0);
+        Ok(free.then(|| ReadersGuard::new(Arc::new(()))))
     }
 }
 

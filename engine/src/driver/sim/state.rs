@@ -86,6 +86,8 @@ pub(super) struct State {
     pub(super) condition: Condition,
     pub(super) faults: Vec<Fault>,
     pub(super) locked: bool,
+    /// How many hold READERS.
+    pub(super) readers: usize,
     pub(super) ops: u64,
     pub(super) kill_at: Option<u64>,
     pub(super) killed: bool,
@@ -128,6 +130,7 @@ impl State {
             condition: Condition::Normal,
             faults: Vec::new(),
             locked: false,
+            readers: 0,
             ops: 0,
             kill_at: None,
             killed: false,

@@ -84,7 +84,7 @@ impl Check<'_, '_> {
             Event::Segment(segment) => self.enter(segment),
             Event::Group { segment, group, whole: true } => self.group(segment, group),
             Event::Group { whole: false, .. } => {}
-            Event::Damage { path, at, what, .. } => {
+            Event::Damage { path, at, what } => {
                 self.run.damage(path.to_path_buf(), at, what);
                 self.streams.damaged();
                 self.damaged_here = true;

@@ -1,0 +1,52 @@
+//! READERS and LOCK: what a reader holds, and what it learns of the writer.
+
+use ringlog::raw::{Disk, OsDisk};
+use ringlog::{Engine, Offset, Partition, Record, TopicSpec};
+
+use super::{DEADLINE, eventually, small};
+
+fn fill_and_trim(partition: &Partition) {
+    let end = partition.info().unwrap().end;
+    for _ in 0..100 {
+        partition.append(Record::new(&[7; 3000])).unwrap();
+    }
+    partition.trim(Offset(end.0 + 100)).unwrap();
+}
+
+/// Segments recycled and removed so far by the log of the topic.
+fn retired(engine: &Engine) -> (u64, u64) {
+    let log = engine.metrics().logs.pop().unwrap();
+    (log.segments_recycled, log.segments_removed)
+}
+
+#[test]
+fn segments_are_recycled_only_while_nobody_holds_readers() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = small().spare_segments(8).open(dir.path()).unwrap();
+    let topic = engine.create_topic(TopicSpec::new("t")).unwrap().partition(0).unwrap();
+    let disk = OsDisk::open(dir.path(), false).unwrap();
+    {
+        let held = disk.hold_readers().unwrap().expect("the writer has made READERS");
+        let also = disk.hold_readers().unwrap();
+        drop(held);
+        fill_and_trim(&topic);
+        eventually("a removal", || retired(&engine).1 >= 3);
+        assert_eq!(retired(&engine).0, 0, "recycled although {also:?} holds READERS");
+    }
+    fill_and_trim(&topic);
+    eventually("recycling", || retired(&engine).0 > 0);
+    engine.close(DEADLINE).unwrap();
+}
+
+#[test]
+fn a_reader_learns_whether_there_is_a_writer_and_disturbs_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = OsDisk::open(dir.path(), false).unwrap();
+    assert!(!disk.has_writer().unwrap());
+    for _ in 0..3 {
+        let lock = disk.lock(DEADLINE).unwrap();
+        assert!(disk.has_writer().unwrap());
+        drop(lock);
+        assert!(!disk.has_writer().unwrap());
+    }
+}
