@@ -57,6 +57,21 @@
 #define RINGLOG_VIEW_APPEND_TIME 1
 
 /*
+ A completion of `ringlog_submit_append` or `ringlog_submit_batch`.
+ */
+#define RINGLOG_OP_APPEND 1
+
+/*
+ A completion of `ringlog_submit_read`.
+ */
+#define RINGLOG_OP_READ 2
+
+/*
+ A completion of `ringlog_submit_flush`.
+ */
+#define RINGLOG_OP_FLUSH 3
+
+/*
  The same call may succeed later without anything else being done.
  */
 #define RINGLOG_ERROR_RETRIABLE 1
@@ -158,6 +173,12 @@
  `ringlog_batch_ref` asks for one more `ringlog_batch_free`.
  */
 typedef struct ringlog_batch ringlog_batch;
+
+/*
+ A completion queue: any thread submits, one at a time polls. Holds its engine open; the caller's
+ until `ringlog_cq_free`.
+ */
+typedef struct ringlog_cq ringlog_cq;
 
 /*
  An open data directory. Thread-safe; the caller's until `ringlog_engine_free`.
@@ -289,6 +310,48 @@ typedef struct ringlog_view {
    */
   uint32_t reserved;
 } ringlog_view;
+
+/*
+ What came of a submission.
+ */
+typedef struct ringlog_completion {
+  /*
+   As it was submitted.
+   */
+  uint64_t tag;
+  /*
+   `RINGLOG_OK`, or what went wrong.
+   */
+  ringlog_status status;
+  /*
+   `RINGLOG_OP_*`.
+   */
+  uint32_t op;
+  /*
+   The partition appended to or read from; 0 of a flush.
+   */
+  uint32_t partition;
+  /*
+   0.
+   */
+  uint32_t reserved;
+  /*
+   Of the first record appended; of the first record of a batch read.
+   */
+  uint64_t first_offset;
+  /*
+   Of the last.
+   */
+  uint64_t last_offset;
+  /*
+   What was read, the caller's until `ringlog_batch_free`; otherwise NULL.
+   */
+  struct ringlog_batch *batch;
+  /*
+   What went wrong, the caller's until `ringlog_error_free`; NULL if nothing did.
+   */
+  struct ringlog_error *error;
+} ringlog_completion;
 
 /*
  How an engine is opened. Set `size` to its sizeof and what is not wanted to zero.
@@ -452,7 +515,7 @@ typedef struct ringlog_stream_info {
 #define RINGLOG_E_OFFSET_OUT_OF_RANGE -7
 
 /*
- No room right now, in the ring or the queue; nothing was written.
+ No room in the ring right now; nothing was written.
  */
 #define RINGLOG_E_BUSY -8
 
@@ -542,9 +605,14 @@ typedef struct ringlog_stream_info {
 #define RINGLOG_E_IN_USE -25
 
 /*
+ As many submissions wait in the queue as it takes; poll first.
+ */
+#define RINGLOG_E_QUEUE_FULL -26
+
+/*
  An error that this library has no code for; the message says what.
  */
-#define RINGLOG_E_OTHER -26
+#define RINGLOG_E_OTHER -27
 
 #ifdef __cplusplus
 extern "C" {
@@ -653,6 +721,125 @@ struct ringlog_batch *ringlog_batch_ref(const struct ringlog_batch *batch);
  blocks.
  */
 void ringlog_batch_free(struct ringlog_batch *batch);
+
+/*
+ A completion queue that takes up to `capacity` submissions at once. On success `*cq` is the
+ caller's until `ringlog_cq_free`.
+
+ Thread-safe, never blocks.
+ Errors: `INVALID_ARGUMENT` for a capacity of 0 or out of range; `IO` without descriptors.
+ */
+ringlog_status ringlog_cq_new(const struct ringlog_engine *engine,
+                              size_t capacity,
+                              struct ringlog_cq **cq,
+                              struct ringlog_error **error);
+
+/*
+ A descriptor for an event loop: readable while there may be completions. When it is, poll with a
+ timeout of 0; it may turn out that there are none. On success it is in `*fd`; it belongs to the
+ queue: do not read, write or close it.
+
+ Thread-safe, never blocks.
+ */
+ringlog_status ringlog_cq_fd(const struct ringlog_cq *cq,
+                             int32_t *fd,
+                             struct ringlog_error **error);
+
+/*
+ Takes completions, `cap` at most; `elem_size` is sizeof(ringlog_completion). On success `*count`
+ says how many: 0 after the timeout, after `ringlog_cq_wake`, or when a signal handler ran on
+ this thread. What is in `batch` and `error` of each is the caller's.
+
+ One thread at a time; others wait for it. Blocks up to `timeout_ns` while there are none.
+ Errors: none of its own. After `ringlog_close` it goes on giving what was submitted before.
+ */
+ringlog_status ringlog_cq_poll(struct ringlog_cq *cq,
+                               struct ringlog_completion *completions,
+                               size_t cap,
+                               size_t elem_size,
+                               int64_t timeout_ns,
+                               size_t *count,
+                               struct ringlog_error **error);
+
+/*
+ Ends the poll that goes on, or else the next. From any thread, and from a signal handler. Never
+ blocks; NULL is fine.
+ */
+void ringlog_cq_wake(const struct ringlog_cq *cq);
+
+/*
+ Frees the queue; NULL is fine. What was submitted is done all the same, and nobody hears of it;
+ readers that were submitted are not given back. Blocks only if it is the engine's last handle:
+ see `ringlog_engine_free`.
+ */
+void ringlog_cq_free(struct ringlog_cq *cq);
+
+/*
+ As `ringlog_append`, without waiting for the acknowledgement: `cq` gives it under `tag`, exactly
+ once for each success here. The bytes are taken, and the place in the partition is claimed,
+ before this returns, so that submissions of one thread keep their order.
+
+ Thread-safe. Blocks only for room in the ring, up to the engine's `append_timeout_ns`; with
+ `RINGLOG_APPEND_NO_WAIT` never.
+ Errors: `QUEUE_FULL` (poll first), and as `ringlog_append`: nothing was written, and there will
+ be no completion.
+ */
+ringlog_status ringlog_submit_append(const struct ringlog_stream *stream,
+                                     const struct ringlog_cq *cq,
+                                     const struct ringlog_record *records,
+                                     size_t n,
+                                     size_t record_size,
+                                     uint32_t flags,
+                                     uint64_t tag,
+                                     struct ringlog_error **error);
+
+/*
+ As `ringlog_submit_append`, of a ready-made Kafka RecordBatch v2: see `ringlog_append_batch`.
+
+ Thread-safe. Blocks as `ringlog_submit_append` does.
+ Errors: as `ringlog_submit_append`, and `INVALID_BATCH`.
+ */
+ringlog_status ringlog_submit_batch(const struct ringlog_stream *stream,
+                                    const struct ringlog_cq *cq,
+                                    struct ringlog_bytes batch,
+                                    uint32_t flags,
+                                    uint64_t tag,
+                                    struct ringlog_error **error);
+
+/*
+ Asks for what comes next: `cq` gives one record batch under `tag` as soon as there is one, which
+ may be at once. Until then the reader is the queue's: other calls with it are refused with
+ `IN_USE`; it may be freed. Submit it again for more.
+
+ One thread at a time. Does not wait, but where there is a batch may read it from the disk.
+ Errors: `QUEUE_FULL` (poll first), `IN_USE`: there will be no completion. What reading meets
+ comes with the completion.
+ */
+ringlog_status ringlog_submit_read(struct ringlog_reader *reader,
+                                   const struct ringlog_cq *cq,
+                                   uint64_t tag,
+                                   struct ringlog_error **error);
+
+/*
+ Makes durable whatever has been appended up to now, in topics of either class.
+
+ Thread-safe. Blocks up to `timeout_ns`; the default is 30 s.
+ Errors: `TIMEOUT`, `LATCHED` if a log has failed, `CLOSED`.
+ */
+ringlog_status ringlog_flush(const struct ringlog_engine *engine,
+                             int64_t timeout_ns,
+                             struct ringlog_error **error);
+
+/*
+ As `ringlog_flush`, without waiting: `cq` gives the outcome under `tag`.
+
+ Thread-safe, never blocks.
+ Errors: `QUEUE_FULL` (poll first), `CLOSED`: there will be no completion.
+ */
+ringlog_status ringlog_submit_flush(const struct ringlog_engine *engine,
+                                    const struct ringlog_cq *cq,
+                                    uint64_t tag,
+                                    struct ringlog_error **error);
 
 /*
  Opens the directory `path`, recovering what its last writer left; makes it if it is not there.

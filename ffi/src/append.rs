@@ -23,8 +23,7 @@ pub(crate) fn append_options(flags: u32, timeout_ns: i64) -> Result<AppendOption
     if flags & !known != 0 || levels.count_ones() > 1 {
         return Err(Failure::invalid(format!("flags {flags:#x} of an append")));
     }
-    let mut options =
-        AppendOptions::default().wait_for_room(flags & RINGLOG_APPEND_NO_WAIT == 0);
+    let mut options = AppendOptions::default().wait_for_room(flags & RINGLOG_APPEND_NO_WAIT == 0);
     if levels != 0 {
         let durable = levels == RINGLOG_APPEND_DURABLE;
         options = options.ack(if durable { Ack::Durable } else { Ack::Written });
@@ -65,9 +64,8 @@ pub unsafe extern "C" fn ringlog_append(
         let ((stream, _entered), first_offset) =
             unsafe { (enter_stream(stream)?, maybe_out(first_offset)) };
         let options = append_options(flags, timeout_ns)?;
-        let append = |records: &[engine::Record<'_>]| {
-            Ok(stream.partition.append_with(records, options)?)
-        };
+        let append =
+            |records: &[engine::Record<'_>]| Ok(stream.partition.append_with(records, options)?);
         // SAFETY: the records are valid for the call, as the header asks.
         let appended = unsafe { input::with_records(records, n, record_size, append) }?;
         answer(first_offset, appended);

@@ -39,7 +39,7 @@ struct Cursor {
 }
 
 impl Handle for ringlog_batch {
-    const KIND: u64 = handle::kind(b"batch   ");
+    const KIND: u64 = handle::kind(*b"batch   ");
     const NAME: &'static str = "ringlog_batch";
 
     fn tag(&self) -> &Tag {
@@ -231,7 +231,12 @@ pub unsafe extern "C" fn ringlog_header_next(
     guard::quietly(|| {
         // SAFETY: NULL or valid for the call, as the header asks.
         let places = unsafe {
-            (input::bytes(headers), cursor.as_mut(), handle::maybe_out(key), handle::maybe_out(value))
+            (
+                input::bytes(headers),
+                cursor.as_mut(),
+                handle::maybe_out(key),
+                handle::maybe_out(value),
+            )
         };
         let (Ok(Some(all)), Some(at), Some(key), Some(value)) = places else { return };
         let Some(mut left) = all.get(*at..) else { return };

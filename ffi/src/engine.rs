@@ -15,8 +15,8 @@ use crate::sized;
 use crate::status::ringlog_status;
 use crate::text::{self, ringlog_text};
 
-/// How long a close may take that names no deadline.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a close or a flush may take that names no deadline.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An open data directory. Thread-safe; the caller's until `ringlog_engine_free`.
 pub struct ringlog_engine {
@@ -26,7 +26,7 @@ pub struct ringlog_engine {
 }
 
 impl Handle for ringlog_engine {
-    const KIND: u64 = handle::kind(b"engine  ");
+    const KIND: u64 = handle::kind(*b"engine  ");
     const NAME: &'static str = "ringlog_engine";
 
     fn tag(&self) -> &Tag {
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn ringlog_close(
         // Not `enter`: an engine that has met a panic may be closed.
         // SAFETY: NULL or live, as the header asks.
         let engine = unsafe { need(engine) }?;
-        let timeout = input::timeout(timeout_ns)?.unwrap_or(CLOSE_TIMEOUT);
+        let timeout = input::timeout(timeout_ns)?.unwrap_or(DRAIN_TIMEOUT);
         Ok(engine.engine.close(timeout)?)
     })
 }

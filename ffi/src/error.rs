@@ -10,10 +10,10 @@ use crate::guard;
 use crate::handle::{self, Handle, Tag};
 use crate::status::{
     RINGLOG_E_BUSY, RINGLOG_E_CLOSED, RINGLOG_E_CORRUPT, RINGLOG_E_INVALID_ARGUMENT,
-    RINGLOG_E_INVALID_BATCH, RINGLOG_E_IO, RINGLOG_E_LATCHED, RINGLOG_E_LOCKED,
-    RINGLOG_E_NO_SPACE, RINGLOG_E_NOT_A_DATA_DIRECTORY, RINGLOG_E_NOT_DURABLE,
-    RINGLOG_E_OFFSET_OUT_OF_RANGE, RINGLOG_E_OTHER, RINGLOG_E_PANIC, RINGLOG_E_READ_ONLY,
-    RINGLOG_E_TIMEOUT, RINGLOG_E_TOO_LARGE, RINGLOG_E_TOPIC_EXISTS, RINGLOG_E_UNKNOWN_PARTITION,
+    RINGLOG_E_INVALID_BATCH, RINGLOG_E_IO, RINGLOG_E_LATCHED, RINGLOG_E_LOCKED, RINGLOG_E_NO_SPACE,
+    RINGLOG_E_NOT_A_DATA_DIRECTORY, RINGLOG_E_NOT_DURABLE, RINGLOG_E_OFFSET_OUT_OF_RANGE,
+    RINGLOG_E_OTHER, RINGLOG_E_PANIC, RINGLOG_E_QUEUE_FULL, RINGLOG_E_READ_ONLY, RINGLOG_E_TIMEOUT,
+    RINGLOG_E_TOO_LARGE, RINGLOG_E_TOPIC_EXISTS, RINGLOG_E_UNKNOWN_PARTITION,
     RINGLOG_E_UNKNOWN_TOPIC, RINGLOG_E_UNSUPPORTED_FORMAT, RINGLOG_OK, ringlog_status,
 };
 
@@ -34,7 +34,7 @@ pub struct ringlog_error {
 }
 
 impl Handle for ringlog_error {
-    const KIND: u64 = handle::kind(b"error   ");
+    const KIND: u64 = handle::kind(*b"error   ");
     const NAME: &'static str = "ringlog_error";
 
     fn tag(&self) -> &Tag {
@@ -107,6 +107,7 @@ fn code(error: &Error) -> (ringlog_status, i32) {
         Error::InvalidBatch { .. } => RINGLOG_E_INVALID_BATCH,
         Error::OffsetOutOfRange { .. } => RINGLOG_E_OFFSET_OUT_OF_RANGE,
         Error::Busy { .. } => RINGLOG_E_BUSY,
+        Error::QueueFull { .. } => RINGLOG_E_QUEUE_FULL,
         Error::Timeout { .. } => RINGLOG_E_TIMEOUT,
         Error::Locked { .. } => RINGLOG_E_LOCKED,
         Error::NoSpace { .. } => return (RINGLOG_E_NO_SPACE, libc::ENOSPC),

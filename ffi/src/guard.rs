@@ -2,8 +2,8 @@
 //! and an engine that has met a panic is not used further.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{self, Failure, ringlog_error};
 use crate::status::{RINGLOG_OK, ringlog_status};

@@ -13,11 +13,11 @@ use crate::error::Failure;
 pub(crate) struct Tag(AtomicU64);
 
 /// What a freed handle is tagged with.
-const FREED: u64 = kind(b"freed   ");
+const FREED: u64 = kind(*b"freed   ");
 
 /// A kind's tag: its name, and what random memory is unlikely to hold.
-pub(crate) const fn kind(name: &[u8; 8]) -> u64 {
-    u64::from_be_bytes(*name) ^ 0x5249_4e47_4c4f_4721
+pub(crate) const fn kind(name: [u8; 8]) -> u64 {
+    u64::from_be_bytes(name) ^ 0x5249_4e47_4c4f_4721
 }
 
 impl Tag {

@@ -191,10 +191,7 @@ pub(crate) unsafe fn with_records<T>(
 /// # Safety
 /// `from` may be read for `size` bytes, and what it points to, during `'a`.
 #[inline]
-unsafe fn read_record<'a>(
-    from: *const ringlog_record,
-    size: usize,
-) -> Result<Record<'a>, Failure> {
+unsafe fn read_record<'a>(from: *const ringlog_record, size: usize) -> Result<Record<'a>, Failure> {
     if size == size_of::<ringlog_record>() {
         // SAFETY: the caller's promise, which is the same.
         return unsafe { record(&*from) };

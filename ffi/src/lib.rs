@@ -14,10 +14,12 @@
     clippy::missing_safety_doc,
     reason = "what C must keep is the same for all functions, and stands at the top of the header"
 )]
+#![allow(clippy::doc_markdown, reason = "the docs of functions are a C header's, no Markdown")]
 #![allow(unsafe_code, reason = "C hands us pointers; each block says why it may follow them")]
 
 mod append;
 mod batch;
+mod cq;
 mod engine;
 mod error;
 mod guard;

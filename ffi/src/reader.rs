@@ -33,7 +33,7 @@ pub struct ringlog_reader {
 }
 
 impl Handle for ringlog_reader {
-    const KIND: u64 = handle::kind(b"reader  ");
+    const KIND: u64 = handle::kind(*b"reader  ");
     const NAME: &'static str = "ringlog_reader";
 
     fn tag(&self) -> &Tag {
@@ -50,7 +50,7 @@ pub(crate) struct Shared {
 }
 
 impl ringlog_reader {
-    fn enter(&self) -> Result<(Entered<'_>, MutexGuard<'_, Option<Reader>>), Failure> {
+    pub(crate) fn enter(&self) -> Result<(Entered<'_>, MutexGuard<'_, Option<Reader>>), Failure> {
         let entered = self.health.enter()?;
         let in_use = || {
             Failure::new(RINGLOG_E_IN_USE, 0, "another call or a submitted read uses the reader")
@@ -132,10 +132,8 @@ pub unsafe extern "C" fn ringlog_reader_next(
         let (_entered, mut reader) = handle.enter()?;
         let Some(reader) = reader.as_mut() else { return Ok(()) };
         let parts = next(reader, max_bytes, timeout)?;
-        batch.write(match parts.is_empty() {
-            true => std::ptr::null_mut(),
-            false => batch::give(parts, &handle.health),
-        });
+        let none = std::ptr::null_mut();
+        batch.write(if parts.is_empty() { none } else { batch::give(parts, &handle.health) });
         Ok(())
     })
 }

@@ -86,13 +86,9 @@ pub(crate) struct OutArray<T> {
 impl<T: Plain> OutArray<T> {
     /// # Safety
     /// `at` is NULL or may be written for `capacity` elements of `element` bytes.
-    pub(crate) unsafe fn new(
-        at: *mut T,
-        capacity: usize,
-        element: usize,
-    ) -> Result<Self, Failure> {
+    pub(crate) unsafe fn new(at: *mut T, capacity: usize, element: usize) -> Result<Self, Failure> {
         check_size::<T>(element)?;
-        let fits = capacity.checked_mul(element).is_some_and(|len| len <= isize::MAX as usize);
+        let fits = capacity.checked_mul(element).is_some_and(|len| isize::try_from(len).is_ok());
         if !fits || (capacity > 0 && (at.is_null() || !at.is_aligned())) {
             return Err(Failure::invalid(format!("{}: no such array", T::NAME)));
         }

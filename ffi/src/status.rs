@@ -21,7 +21,7 @@ pub const RINGLOG_E_TOO_LARGE: ringlog_status = -5;
 pub const RINGLOG_E_INVALID_BATCH: ringlog_status = -6;
 /// The offset lies before the log start or beyond the end.
 pub const RINGLOG_E_OFFSET_OUT_OF_RANGE: ringlog_status = -7;
-/// No room right now, in the ring or the queue; nothing was written.
+/// No room in the ring right now; nothing was written.
 pub const RINGLOG_E_BUSY: ringlog_status = -8;
 /// The deadline passed.
 pub const RINGLOG_E_TIMEOUT: ringlog_status = -9;
@@ -57,8 +57,10 @@ pub const RINGLOG_E_PANIC: ringlog_status = -23;
 pub const RINGLOG_E_ABI: ringlog_status = -24;
 /// Another call, or a submitted read, uses the reader.
 pub const RINGLOG_E_IN_USE: ringlog_status = -25;
+/// As many submissions wait in the queue as it takes; poll first.
+pub const RINGLOG_E_QUEUE_FULL: ringlog_status = -26;
 /// An error that this library has no code for; the message says what.
-pub const RINGLOG_E_OTHER: ringlog_status = -26;
+pub const RINGLOG_E_OTHER: ringlog_status = -27;
 
 /// Every code with its name, in the order of their numbers.
 const NAMES: &[(ringlog_status, &CStr)] = &[
@@ -88,6 +90,7 @@ const NAMES: &[(ringlog_status, &CStr)] = &[
     (RINGLOG_E_PANIC, c"RINGLOG_E_PANIC"),
     (RINGLOG_E_ABI, c"RINGLOG_E_ABI"),
     (RINGLOG_E_IN_USE, c"RINGLOG_E_IN_USE"),
+    (RINGLOG_E_QUEUE_FULL, c"RINGLOG_E_QUEUE_FULL"),
     (RINGLOG_E_OTHER, c"RINGLOG_E_OTHER"),
 ];
 

@@ -12,7 +12,7 @@ pub struct ringlog_text {
 }
 
 impl Handle for ringlog_text {
-    const KIND: u64 = handle::kind(b"text    ");
+    const KIND: u64 = handle::kind(*b"text    ");
     const NAME: &'static str = "ringlog_text";
 
     fn tag(&self) -> &Tag {

@@ -23,7 +23,7 @@ pub struct ringlog_topic {
 }
 
 impl Handle for ringlog_topic {
-    const KIND: u64 = handle::kind(b"topic   ");
+    const KIND: u64 = handle::kind(*b"topic   ");
     const NAME: &'static str = "ringlog_topic";
 
     fn tag(&self) -> &Tag {
@@ -40,7 +40,7 @@ pub struct ringlog_stream {
 }
 
 impl Handle for ringlog_stream {
-    const KIND: u64 = handle::kind(b"stream  ");
+    const KIND: u64 = handle::kind(*b"stream  ");
     const NAME: &'static str = "ringlog_stream";
 
     fn tag(&self) -> &Tag {
@@ -56,7 +56,7 @@ pub struct ringlog_topic_list {
 }
 
 impl Handle for ringlog_topic_list {
-    const KIND: u64 = handle::kind(b"topics  ");
+    const KIND: u64 = handle::kind(*b"topics  ");
     const NAME: &'static str = "ringlog_topic_list";
 
     fn tag(&self) -> &Tag {
@@ -246,8 +246,7 @@ pub unsafe extern "C" fn ringlog_topic_describe(
 ) -> ringlog_status {
     guard::call(error, || {
         // SAFETY: NULL or valid for the call, as the header asks.
-        let (topic, mut info) =
-            unsafe { (need(topic)?, OutArray::new(info, 1, info_size)?) };
+        let (topic, mut info) = unsafe { (need(topic)?, OutArray::new(info, 1, info_size)?) };
         let _entered = topic.enter()?;
         info.write(
             0,

@@ -10,12 +10,11 @@ pub const RINGLOG_ABI: u32 = 1;
 /// The oldest header that this library takes.
 const ABI_OLDEST: u32 = 1;
 
-const VERSION: &CStr = match CStr::from_bytes_with_nul(
-    concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes(),
-) {
-    Ok(version) => version,
-    Err(_) => panic!("a version has no zero in it"),
-};
+const VERSION: &CStr =
+    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(version) => version,
+        Err(_) => panic!("a version has no zero in it"),
+    };
 
 /// A decimal number of the package's version, at compile time.
 const fn number(digits: &str) -> u32 {

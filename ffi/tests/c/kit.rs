@@ -1,6 +1,5 @@
 //! What the tests of the C library need: the library built, programs compiled and run.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -131,7 +130,8 @@ impl Kit {
 impl Program {
     /// Its tests, as it lists them.
     pub fn names(&self, which: &str) -> Vec<String> {
-        let listed = output(Command::new(&self.path).arg(which)).expect("the tests list themselves");
+        let listed =
+            output(Command::new(&self.path).arg(which)).expect("the tests list themselves");
         listed.lines().map(str::to_owned).collect()
     }
 
@@ -161,11 +161,8 @@ pub fn run(command: &mut Command) -> Outcome {
 
 /// What a command that succeeds writes.
 pub fn output(command: &mut Command) -> Result<String, Failed> {
-    let named = |error: &dyn Error| format!("{:?}: {error}", command.get_program());
-    let done = match command.stdin(Stdio::null()).output() {
-        Ok(done) => done,
-        Err(error) => return Err(named(&error).into()),
-    };
+    let done = command.stdin(Stdio::null()).output();
+    let done = done.map_err(|error| format!("{:?}: {error}", command.get_program()))?;
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     if done.status.success() {
         return Ok(said);

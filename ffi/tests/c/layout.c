@@ -14,6 +14,12 @@ static void sizes_and_offsets(const char *path) {
     CHECK(offsetof(ringlog_view, offset) == 0 && offsetof(ringlog_view, timestamp_ms) == 8);
     CHECK(offsetof(ringlog_view, key) == 16 && offsetof(ringlog_view, value) == 32);
     CHECK(offsetof(ringlog_view, headers) == 48 && offsetof(ringlog_view, flags) == 64);
+    CHECK(sizeof(ringlog_completion) == 56);
+    CHECK(offsetof(ringlog_completion, status) == 8 && offsetof(ringlog_completion, op) == 12);
+    CHECK(offsetof(ringlog_completion, partition) == 16);
+    CHECK(offsetof(ringlog_completion, first_offset) == 24);
+    CHECK(offsetof(ringlog_completion, last_offset) == 32);
+    CHECK(offsetof(ringlog_completion, batch) == 40 && offsetof(ringlog_completion, error) == 48);
     CHECK(offsetof(ringlog_open_options, flags) == 8);
     CHECK(offsetof(ringlog_open_options, backend) == 12);
     CHECK(offsetof(ringlog_open_options, segment_bytes) == 16);
@@ -68,7 +74,8 @@ static void codes_keep_their_numbers_and_names(const char *path) {
         CODE(RINGLOG_E_PANIC, -23),
         CODE(RINGLOG_E_ABI, -24),
         CODE(RINGLOG_E_IN_USE, -25),
-        CODE(RINGLOG_E_OTHER, -26),
+        CODE(RINGLOG_E_QUEUE_FULL, -26),
+        CODE(RINGLOG_E_OTHER, -27),
 #undef CODE
     };
     size_t at;
@@ -77,7 +84,7 @@ static void codes_keep_their_numbers_and_names(const char *path) {
         CHECK(codes[at].code == codes[at].number);
         CHECK(strcmp(ringlog_status_name(codes[at].code), codes[at].name) == 0);
     }
-    CHECK(strcmp(ringlog_status_name(-27), "RINGLOG_E_?") == 0);
+    CHECK(strcmp(ringlog_status_name(-28), "RINGLOG_E_?") == 0);
     CHECK(strcmp(ringlog_status_name(1), "RINGLOG_E_?") == 0);
 }
 
