@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::Offset;
+use crate::ids::{Appended, Offset, PartitionId};
 
 /// The engine's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -79,6 +79,16 @@ pub enum Error {
         /// The log's directory.
         log: String,
     },
+    /// Some of the partitions of [`Topic::append_many`](crate::Topic::append_many) took their part,
+    /// or may have, and some did not: calling again with everything would append some of it twice.
+    #[error("{} of {} partitions acknowledged; the first that did not: {cause}",
+        parts.iter().filter(|part| part.result.is_ok()).count(), parts.len())]
+    PartlyAppended {
+        /// What became of each partition's part.
+        parts: Arc<[PartOutcome]>,
+        /// The first error among them.
+        cause: Arc<Error>,
+    },
     /// As many submissions as a completion queue takes have not been polled for yet; nothing was
     /// submitted.
     #[error("completion queue full: {capacity} submissions have not been polled for")]
@@ -116,6 +126,10 @@ pub enum Error {
         /// Whether an append was in flight.
         outcome_unknown: bool,
     },
+    /// The engine was opened before this process was forked from the one that did so. It still
+    /// works there; here nothing was done.
+    #[error("the engine was opened by another process, of which this one is a forked child")]
+    Forked,
     /// A write or flush failed: the log takes no appends until it is reopened. Reads go on.
     #[error("{log}: latched after a failure ({cause}); {}", written(*outcome_unknown, "reopen it"))]
     Latched {
@@ -180,6 +194,18 @@ pub enum Error {
     },
 }
 
+/// What became of one partition's part of [`Topic::append_many`](crate::Topic::append_many).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PartOutcome {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Which of the records given went there, by their place among them, ascending.
+    pub records: Vec<usize>,
+    /// Their offsets, or why they have none.
+    pub result: Result<Appended>,
+}
+
 fn written(outcome_unknown: bool, otherwise: &'static str) -> &'static str {
     if outcome_unknown { "whether this was written is unknown" } else { otherwise }
 }
@@ -227,7 +253,8 @@ impl Error {
             | Self::Timeout { .. }
             | Self::Locked { .. }
             | Self::NoSpace { .. } => ErrorKind::Retry,
-            Self::Closed { .. } | Self::Latched { .. } => ErrorKind::Reopen,
+            Self::PartlyAppended { cause, .. } => cause.kind(),
+            Self::Closed { .. } | Self::Forked | Self::Latched { .. } => ErrorKind::Reopen,
             Self::Corrupt { .. } | Self::UnsupportedFormat { .. } => ErrorKind::Restore,
             Self::ReadOnly { .. } | Self::NotDurable { .. } | Self::Io { .. } => ErrorKind::System,
         }
@@ -243,6 +270,7 @@ impl Error {
         matches!(
             self,
             Self::Timeout { outcome_unknown: true, .. }
+                | Self::PartlyAppended { .. }
                 | Self::Closed { outcome_unknown: true }
                 | Self::Latched { outcome_unknown: true, .. }
         )

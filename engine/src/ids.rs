@@ -51,6 +51,30 @@ number! {
     LogId(u32)
 }
 
+/// Where a record is in its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct RecordId {
+    /// Its partition.
+    pub partition: PartitionId,
+    /// Its offset there.
+    pub offset: Offset,
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.partition, self.offset)
+    }
+}
+
+/// The offsets that an append was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Of its first record.
+    pub first: Offset,
+    /// Of its last record.
+    pub last: Offset,
+}
+
 impl Add<u64> for Offset {
     type Output = Self;
     fn add(self, rhs: u64) -> Self {

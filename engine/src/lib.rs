@@ -81,19 +81,22 @@ mod park;
 mod shard;
 mod topic;
 
+pub use buf::fork::Birth;
 pub use clock::Clock;
 pub use config::{Ack, Backend, Flush, Options};
 #[cfg(feature = "sim")]
 pub use driver::sim;
 pub use engine::{Capabilities, Engine, LogCapabilities, Stat};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, PartOutcome, Result};
 pub use format::record_batch::{Headers, Record, RecordView};
-pub use ids::{LeaderEpoch, Offset, PartitionId, Position};
+pub use ids::{Appended, LeaderEpoch, Offset, PartitionId, Position, RecordId};
 pub use metrics::{Latency, LogMetrics, Metrics, Recovery};
-pub use topic::append::{AppendFuture, AppendOptions, Appended};
+pub use topic::append::{AppendFuture, AppendOptions};
 pub use topic::completion::{Completion, CompletionQueue, Outcome};
+pub use topic::keyed::{TopicAppend, TopicAppended};
 pub use topic::partition::Partition;
 pub use topic::read::{Batch, BatchIter, Follow, OwnedRecord, Reader, Records, Start};
+pub use topic::read_all::{TopicFollow, TopicReader, TopicRecords};
 pub use topic::{PartitionInfo, Topic, TopicInfo, TopicSpec};
 
 /// Internals for this repository's own tests and benchmarks; no part of the API, never stable.

@@ -89,6 +89,10 @@ pub const DRIVER_OPS_MAX: usize = 256;
 pub const INDEX_RUN_BYTES: u64 = 4096;
 /// Bytes a reader fetches at once, unless one batch is larger.
 pub const READ_WINDOW_BYTES: usize = 256 << 10;
+/// What the readers of a topic's partitions fetch at once, together, while they have something.
+pub const TOPIC_READ_WINDOWS_BYTES: usize = 32 << 20;
+/// Least that each of them fetches at once.
+pub const READ_WINDOW_BYTES_MIN: usize = 8 << 10;
 /// Most findings that `verify` keeps; what is beyond is counted.
 pub const FINDINGS_MAX: usize = 10_000;
 

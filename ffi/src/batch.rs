@@ -45,6 +45,10 @@ impl Handle for ringlog_batch {
     fn tag(&self) -> &Tag {
         &self.tag
     }
+
+    fn is_inherited(&self) -> bool {
+        self.health.is_inherited()
+    }
 }
 
 /// A record, seen in its batch, which owns what it points to.
@@ -298,7 +302,7 @@ pub unsafe extern "C" fn ringlog_batch_ref(batch: *const ringlog_batch) -> *mut 
 pub unsafe extern "C" fn ringlog_batch_free(batch: *mut ringlog_batch) {
     guard::quietly(|| {
         // SAFETY: NULL or live, as the header asks.
-        if unsafe { handle::get(batch) }.is_some() {
+        if unsafe { handle::get(batch) }.is_some_and(|batch| !batch.is_inherited()) {
             // SAFETY: `give` made it from an `Arc`, and its caller gives up a count of it.
             drop(unsafe { Arc::from_raw(batch.cast_const()) });
         }

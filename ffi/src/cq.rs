@@ -52,6 +52,10 @@ impl Handle for ringlog_cq {
     fn tag(&self) -> &Tag {
         &self.tag
     }
+
+    fn is_inherited(&self) -> bool {
+        self.health.is_inherited()
+    }
 }
 
 /// What came of a submission.

@@ -32,6 +32,10 @@ impl Handle for ringlog_engine {
     fn tag(&self) -> &Tag {
         &self.tag
     }
+
+    fn is_inherited(&self) -> bool {
+        self.health.is_inherited()
+    }
 }
 
 /// The engine behind a handle, and the call that begins on it.
@@ -93,6 +97,9 @@ pub unsafe extern "C" fn ringlog_close(
         // Not `enter`: an engine that has met a panic may be closed.
         // SAFETY: NULL or live, as the header asks.
         let engine = unsafe { need(engine) }?;
+        if engine.is_inherited() {
+            return Err(engine::Error::Forked.into());
+        }
         let timeout = input::timeout(timeout_ns)?.unwrap_or(DRAIN_TIMEOUT);
         Ok(engine.engine.close(timeout)?)
     })

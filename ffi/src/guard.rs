@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use engine::Birth;
+
 use crate::error::{self, Failure, ringlog_error};
 use crate::status::{RINGLOG_OK, ringlog_status};
 
@@ -31,22 +33,31 @@ pub(crate) fn quietly(body: impl FnOnce()) {
 }
 
 /// The state that all handles of one engine share, the engine itself excepted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Health {
     poisoned: AtomicBool,
+    birth: Birth,
 }
 
 impl Health {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self::default())
+        Arc::new(Self { poisoned: AtomicBool::new(false), birth: Birth::here() })
     }
 
     /// Begins a call; a panic before its end poisons the engine for all handles.
     pub(crate) fn enter(&self) -> Result<Entered<'_>, Failure> {
+        if self.is_inherited() {
+            return Err(engine::Error::Forked.into());
+        }
         if self.poisoned.load(Ordering::Acquire) {
             return Err(Failure::poisoned());
         }
         Ok(Entered(self))
+    }
+
+    /// Whether this process is a fork's child, and the handles from before.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.birth.is_inherited()
     }
 }
 

@@ -43,6 +43,12 @@ pub(crate) trait Handle {
     const NAME: &'static str;
 
     fn tag(&self) -> &Tag;
+
+    /// Whether this process is a fork's child, and the handle from before: it is then leaked, for
+    /// other threads' halves of what it holds are gone.
+    fn is_inherited(&self) -> bool {
+        false
+    }
 }
 
 /// Gives a new handle to C.
@@ -73,13 +79,14 @@ pub(crate) unsafe fn need<'a, T: Handle>(handle: *const T) -> Result<&'a T, Fail
     found.ok_or_else(|| Failure::invalid(format!("no {} at this address", T::NAME)))
 }
 
-/// Takes a handle back from C; `None` for NULL and what is recognised as no such handle.
+/// Takes a handle back from C; `None` for NULL and what is recognised as no such handle, and for
+/// what is leaked.
 ///
 /// # Safety
 /// As [`get`], and nobody uses it any more.
 pub(crate) unsafe fn take<T: Handle>(handle: *mut T) -> Option<Box<T>> {
     // SAFETY: the caller's promise is stronger.
-    let found = unsafe { get(handle) }?;
+    let found = unsafe { get(handle) }.filter(|found| !found.is_inherited())?;
     found.tag().forget();
     // SAFETY: `give` made it from a box, and its owner gives it up.
     Some(unsafe { Box::from_raw(handle) })

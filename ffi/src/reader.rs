@@ -39,6 +39,10 @@ impl Handle for ringlog_reader {
     fn tag(&self) -> &Tag {
         &self.tag
     }
+
+    fn is_inherited(&self) -> bool {
+        self.health.is_inherited()
+    }
 }
 
 /// A reader, where it can be borrowed and given back.

@@ -29,6 +29,10 @@ impl Handle for ringlog_topic {
     fn tag(&self) -> &Tag {
         &self.tag
     }
+
+    fn is_inherited(&self) -> bool {
+        self.health.is_inherited()
+    }
 }
 
 /// One partition of a topic. Thread-safe; holds its engine open; the caller's until
@@ -45,6 +49,10 @@ impl Handle for ringlog_stream {
 
     fn tag(&self) -> &Tag {
         &self.tag
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.health.is_inherited()
     }
 }
 

@@ -33,6 +33,7 @@ CHECKS = [
 ]
 DENY = ("deny", "cargo deny --all-features check licenses sources bans", {})
 TESTS = [("tests", "cargo test --locked --workspace --no-fail-fast", {})]
+PYTHON = ("python", "tests/scripts/python", {})
 LONG = [
     ("long", "cargo test --locked --release --package ringlog-tests --features long "
              "--no-fail-fast -- --nocapture", {}),
@@ -42,6 +43,8 @@ MUTANTS = ("mutants", "tests/mutants/run", {})
 RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
 IGNORED = re.compile(r"^test (.+?) (?:- should panic )?\.\.\. ignored(?:, (.*))?$", re.M)
 SAID = re.compile(r"^(?:test .+? \.\.\. )?SKIP (\S+): (.*)$", re.M)
+PYTEST = re.compile(r"^=* ?(?=\d)([\w ,]+) in [\d.]+s", re.M)
+PYTEST_SKIPPED = re.compile(r"^SKIPPED \[\d+\] (\S+?):\d+: (.*)$", re.M)
 FAILED = re.compile(r"^test (.+?) (?:- should panic )?\.\.\. FAILED", re.M)
 
 
@@ -121,6 +124,22 @@ def cargo_test(tally, name, command, env):
         show(name, failing_parts(text))
 
 
+def pytest(tally, name, command, env):
+    ok, text = run(name, command, env)
+    counts = {"passed": 0, "failed": 0, "error": 0, "errors": 0}
+    for found in PYTEST.findall(text)[-1:]:
+        counts.update((what, int(count)) for count, what in map(str.split, found.split(", ")))
+    failed = counts["failed"] + counts["error"] + counts["errors"]
+    tally.passed += counts["passed"]
+    tally.failed += failed
+    for test, reason in PYTEST_SKIPPED.findall(text):
+        tally.skipped[f"python::{test}"] = reason
+    if not ok or counts["passed"] == 0:
+        # A build that failed, or an interpreter that died, counts no test.
+        tally.failed += failed == 0
+        show(name, "\n".join(text.splitlines()[-SHOWN_LINES_MAX:]))
+
+
 def allowed(name):
     """Whether tests/allowed-skips.txt lets this test be skipped on this machine."""
     for line in (ROOT / "tests/allowed-skips.txt").read_text().splitlines():
@@ -155,6 +174,8 @@ def main():
         cargo_test(tally, *step)
     if arguments.long:
         check(tally, *MUTANTS)
+    else:
+        pytest(tally, *PYTHON)
     count_skips(tally)
     print(tally.line(), flush=True)
     return 1 if tally.failed else 0

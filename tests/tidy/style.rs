@@ -17,6 +17,7 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "engine/src/driver/uring/",
     "benches/src/limit/",
     "ffi/src/",
+    "python/src/",
 ];
 
 /// Macros that no source may contain, and those that a library may not print with.

@@ -24,6 +24,7 @@ const TOP: &[&str] = &[
     "engine",
     "ffi",
     "include",
+    "pyproject.toml",
     "rustfmt.toml",
     "tests",
 ];

@@ -10,8 +10,10 @@
 )]
 
 mod aligned;
+pub mod fork;
 pub mod ofd;
 mod ring_map;
+pub mod thread;
 mod waker;
 
 use std::fmt;

@@ -10,11 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::MemfdFlags;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
+use super::fork::NotInChild;
 use crate::limits::RING_CONTROL_BYTES;
 
 /// A mapped ring.
 #[derive(Debug)]
 pub struct RingMap {
+    /// Where it was mapped a forked child has private zeros.
+    in_child: Option<NotInChild>,
     control: NonNull<u8>,
     tail: NonNull<u8>,
     len: usize,
@@ -56,11 +59,12 @@ impl RingMap {
         // From here on Drop unmaps the whole reservation.
         // SAFETY: the control page is within the reservation.
         let tail = unsafe { base.add(RING_CONTROL_BYTES) };
-        let map = Self { control: base, tail, len };
+        let mut map = Self { in_child: None, control: base, tail, len };
         map.place(&fd, 0, RING_CONTROL_BYTES + len, 0)?;
         map.place(&fd, RING_CONTROL_BYTES + len, len, RING_CONTROL_BYTES as u64)?;
         // SAFETY: the range is this mapping's own.
         unsafe { rustix::mm::madvise(base.as_ptr().cast(), total, Advice::LinuxDontFork) }?;
+        map.in_child = Some(NotInChild::mapping(base, total)?);
         Ok(map)
     }
 
@@ -175,6 +179,7 @@ impl RingMap {
 impl Drop for RingMap {
     fn drop(&mut self) {
         let total = RING_CONTROL_BYTES + 2 * self.len;
+        drop(self.in_child.take());
         // SAFETY: the whole reservation made in `map`, unmapped once.
         let unmapped = unsafe { rustix::mm::munmap(self.control.as_ptr().cast(), total) };
         debug_assert!(unmapped.is_ok());

@@ -18,6 +18,7 @@ use io_uring::{IoUring, Probe, opcode, squeue, types};
 use rustix::io::Errno;
 
 use crate::buf::Waker;
+use crate::buf::fork::NotInChild;
 use crate::driver::blocking::Blocking;
 use crate::driver::disk::LockGuard;
 use crate::driver::op::{Completion, Driver, Op, Token};
@@ -60,6 +61,7 @@ pub struct UringUnavailable {
 
 /// See the module.
 pub struct Uring {
+    _in_child: NotInChild,
     ring: IoUring,
     // Released, at the earliest, when nothing is in flight.
     lock: Option<LockGuard>,
@@ -103,7 +105,9 @@ impl Uring {
             let fds = [file.as_fd().as_raw_fd()];
             ring.submitter().register_files(&fds).map_err(refused("register the lock"))?;
         }
+        let in_child = NotInChild::descriptor(&ring).map_err(refused("fork guard"))?;
         Ok(Self {
+            _in_child: in_child,
             ring,
             lock: lock.cloned(),
             alone: Blocking::new(waker.clone()),

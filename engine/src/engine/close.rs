@@ -74,7 +74,8 @@ fn finish(logs: &[Arc<Log>]) -> Result<()> {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if self.closed.load(Ordering::SeqCst) {
+        // A forked child has no business here: the parent goes on.
+        if self.closed.load(Ordering::SeqCst) || self.check_fork().is_err() {
             return;
         }
         let timeout = self.options.close_timeout;

@@ -81,7 +81,7 @@ impl Engine {
     pub fn capabilities(&self) -> Capabilities {
         let (driver, driver_reason) = self.inner.runner.driver();
         let facts = self.inner.maker.disk.facts();
-        let logs = self.inner.logs.read().values().map(|log| log.capabilities()).collect();
+        let logs = self.inner.each_log(Log::capabilities);
         Capabilities {
             driver: driver.to_owned(),
             driver_reason,
@@ -113,8 +113,16 @@ impl Engine {
 }
 
 impl Inner {
+    /// Of every log; of none in a forked child.
+    fn each_log<T>(&self, of: impl Fn(&Log) -> T) -> Vec<T> {
+        if self.check_fork().is_err() {
+            return Vec::new();
+        }
+        self.logs.read().values().map(|log| of(log)).collect()
+    }
+
     fn metrics(&self) -> Metrics {
-        Metrics { logs: self.logs.read().values().map(|log| log.snapshot_metrics()).collect() }
+        Metrics { logs: self.each_log(Log::snapshot_metrics) }
     }
 }
 

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::buf::thread;
 use crate::error::{Error, Result};
 use crate::log::{Log, MaintenanceSignal};
 
@@ -48,9 +49,7 @@ impl Maintenance {
                 shared.run();
             }
         };
-        let handle = std::thread::Builder::new()
-            .name("ringlog-upkeep".to_owned())
-            .spawn(run)
+        let handle = thread::spawn("ringlog-upkeep", run)
             .map_err(|error| Error::io("start a thread for", "upkeep", error))?;
         *this.thread.lock() = Some(handle);
         Ok(())

@@ -20,6 +20,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
+use crate::buf::fork::{Birth, LeakedInChild};
 use crate::clock::Clock;
 use crate::config::{Ack, Options};
 use crate::driver::disk::LockGuard;
@@ -51,16 +52,17 @@ pub struct Engine {
 }
 
 pub(crate) struct Inner {
+    birth: Birth,
     maker: Maker,
     options: Options,
     uuid: Uuid,
     opened_in: Duration,
-    logs: RwLock<BTreeMap<LogId, Arc<Log>>>,
+    logs: LeakedInChild<RwLock<BTreeMap<LogId, Arc<Log>>>>,
     catalog: RwLock<Catalog>,
     /// Changes of the catalog, one at a time; those whose outcome is still unknown.
     changing: Mutex<Vec<Unsettled>>,
-    runner: Runner,
-    maintenance: Arc<Maintenance>,
+    runner: LeakedInChild<Runner>,
+    maintenance: LeakedInChild<Arc<Maintenance>>,
     lock: Mutex<Option<LockGuard>>,
     closed: AtomicBool,
     closing: Mutex<()>,
@@ -149,6 +151,7 @@ impl Engine {
     /// # Errors
     /// [`Error::UnknownTopic`].
     pub fn topic(&self, name: &str) -> Result<Topic> {
+        self.inner.check_fork()?;
         let catalog = self.inner.catalog.read();
         let unknown = || Error::UnknownTopic { topic: name.to_owned() };
         let meta = catalog.topic(name).ok_or_else(unknown)?;
@@ -172,6 +175,9 @@ impl Engine {
 
     /// Every topic, by name.
     pub fn topics(&self) -> Vec<TopicInfo> {
+        if self.inner.check_fork().is_err() {
+            return Vec::new();
+        }
         let names: Vec<String> =
             self.inner.catalog.read().topics().map(|topic| topic.name.clone()).collect();
         // One deleted meanwhile is left out.
@@ -254,6 +260,7 @@ impl Engine {
     /// the same, and the next open recovers. [`Error::Latched`] if a log had failed.
     /// [`Error::InvalidArgument`] from within a waker on the engine's own thread.
     pub fn close(&self, timeout: Duration) -> Result<()> {
+        self.inner.check_fork()?;
         self.inner.close(timeout)
     }
 
@@ -299,10 +306,16 @@ impl Options {
 
 impl Inner {
     fn check_open(&self) -> Result<()> {
+        self.check_fork()?;
         if self.closed.load(Ordering::SeqCst) {
             return Err(Error::Closed { outcome_unknown: false });
         }
         Ok(())
+    }
+
+    /// Refuses a forked child: threads are gone, and locks may be held for ever.
+    fn check_fork(&self) -> Result<()> {
+        if self.birth.is_inherited() { Err(Error::Forked) } else { Ok(()) }
     }
 
     /// The logs that hold appends of this engine, and where these end.

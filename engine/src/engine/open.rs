@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::maintenance::Maintenance;
 use super::runner::Runner;
 use super::{Engine, Inner, META};
+use crate::buf::fork::{Birth, LeakedInChild};
 use crate::buf::{RingMap, Waker};
 use crate::clock::Clock;
 use crate::config::{Backend, Flush, LogOptions, Options};
@@ -95,15 +96,16 @@ pub(crate) fn open(
     let (logs, catalog) = open_logs(&maker, &options)?;
     let runner = start(turned, &options, control, &maintenance, &lock, clock)?;
     let inner = Inner {
+        birth: Birth::here(),
         maker,
         options,
         uuid: meta.uuid,
         opened_in: started.elapsed(),
-        logs: RwLock::new(BTreeMap::new()),
+        logs: LeakedInChild::new(RwLock::new(BTreeMap::new())),
         catalog: RwLock::new(catalog),
         changing: Mutex::default(),
-        runner,
-        maintenance,
+        runner: LeakedInChild::new(runner),
+        maintenance: LeakedInChild::new(maintenance),
         lock: Mutex::new(Some(lock)),
         closed: AtomicBool::new(false),
         closing: Mutex::default(),

@@ -71,6 +71,10 @@ impl<'a> Record<'a> {
         self
     }
 
+    pub(crate) fn key_bytes(&self) -> Option<&'a [u8]> {
+        self.key
+    }
+
     pub(super) fn timestamp_or(&self, now_ms: i64) -> i64 {
         self.timestamp_ms.unwrap_or(now_ms)
     }

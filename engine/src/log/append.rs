@@ -54,6 +54,9 @@ impl Log {
     /// Claims and commits at once, or says what is missing. Offsets and epoch are patched into
     /// `payload` on the way.
     pub(crate) fn try_put(&self, what: Payload, payload: &mut [u8]) -> Result<Claim, Refusal> {
+        if self.birth.is_inherited() {
+            return Err(Refusal::Forked);
+        }
         let len = frame_len(payload.len()) as u64;
         let large = self.is_large(len);
         let want = Want { stream: what.stream, frame_len: len, records: what.records, large };
@@ -215,6 +218,9 @@ impl Log {
 
     /// Undoes what waiting for room has registered.
     pub(crate) fn settle(&self, progress: &mut Progress) {
+        if self.birth.is_inherited() {
+            return;
+        }
         if let Some(ticket) = progress.ticket.take() {
             if progress.claim.is_none() {
                 self.room_waiters.forget(ticket);
@@ -260,6 +266,7 @@ impl Log {
             }
             Refusal::Stream => Error::UnknownTopic { topic: "(deleted)".to_owned() },
             Refusal::Stopped => self.stop_error(false),
+            Refusal::Forked => Error::Forked,
         }
     }
 
@@ -276,6 +283,9 @@ impl Log {
         ticket: &mut Option<Ticket>,
         waker: &Waker,
     ) -> Poll<Result<()>> {
+        if self.birth.is_inherited() {
+            return Poll::Ready(Err(Error::Forked));
+        }
         let mut outcome = (self.reached(level) >= end).then_some(Ok(()));
         if outcome.is_none() {
             *ticket = Some(self.waiters(level).register(end, waker, *ticket));
@@ -308,7 +318,8 @@ impl Log {
 
     /// Whether a claimed append has its level.
     pub(crate) fn is_reached(&self, progress: &Progress) -> bool {
-        progress.claim.is_some_and(|claim| self.reached(progress.level) >= claim.end)
+        !self.birth.is_inherited()
+            && progress.claim.is_some_and(|claim| self.reached(progress.level) >= claim.end)
     }
 
     /// Whether this level waits for more than commits, on a log that does not flush by itself.

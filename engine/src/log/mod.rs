@@ -33,9 +33,10 @@ use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use crate::buf::Waker as ShardWaker;
+use crate::buf::fork::Birth;
 use crate::config::{Ack, Flush, LogOptions};
 use crate::driver::disk::DiskRef;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::format::Seed;
 use crate::ids::{LogId, Offset, StreamId};
 use crate::metrics::Counters;
@@ -64,6 +65,8 @@ pub(crate) enum Stop {
 
 /// See the module.
 pub(crate) struct Log {
+    /// A forked child's copy is never used.
+    pub(crate) birth: Birth,
     pub(crate) id: LogId,
     pub(crate) uuid: Uuid,
     pub(crate) name: String,
@@ -136,6 +139,7 @@ impl Log {
         let mut writer = parts.writer;
         writer.stopped = stop.get().is_some();
         Arc::new(Self {
+            birth: Birth::here(),
             id: parts.id,
             uuid: parts.uuid,
             name: parts.id.dir(),
@@ -162,6 +166,11 @@ impl Log {
             metrics: parts.metrics,
             snapshot: Mutex::new(parts.snapshot),
         })
+    }
+
+    /// Refuses a forked child, in which locks may be held for ever and the ring is not mapped.
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        if self.birth.is_inherited() { Err(Error::Forked) } else { Ok(()) }
     }
 
     /// Everything below survives the process.

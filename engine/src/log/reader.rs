@@ -48,6 +48,8 @@ pub(crate) struct Cursor {
     open: Option<(Arc<Segment>, FileRef)>,
     index: Option<Arc<SegmentIndex>>,
     pub(crate) verify: bool,
+    /// Bytes to fetch at once, unless one batch is larger.
+    pub(crate) window_bytes: usize,
 }
 
 /// What a partition holds.
@@ -100,6 +102,7 @@ impl Cursor {
             open: None,
             index: None,
             verify: true,
+            window_bytes: READ_WINDOW_BYTES,
         }
     }
 
@@ -121,6 +124,7 @@ impl Cursor {
 
     /// The next visible batch that ends at or beyond the cursor's offset; `None`: nothing more yet.
     pub(crate) fn next_batch(&mut self) -> Result<Option<Bytes>> {
+        self.log.check_fork()?;
         let mut relocated = false;
         loop {
             // Ring and segments may be another writer's by now.
@@ -197,6 +201,13 @@ impl Cursor {
         self.known_end = 0;
         self.window = Bytes::new();
         self.open = None;
+    }
+
+    /// There is nothing more for now: gives back the memory and the segment it holds.
+    pub(crate) fn rest(&mut self) {
+        self.window = Bytes::new();
+        self.open = None;
+        self.index = None;
     }
 
     /// The window and its first position; an empty one there if it does not reach to `at`.
@@ -293,7 +304,7 @@ impl Cursor {
             return Ok(true);
         };
         let bound = visible.min(segment.end());
-        let want = (len.max(READ_WINDOW_BYTES) as u64).min(bound - at);
+        let want = (len.max(self.window_bytes) as u64).min(bound - at);
         if want < len.min(GROUP_HEADER_BYTES) as u64 {
             return Ok(false);
         }
@@ -361,6 +372,7 @@ impl Cursor {
     /// Registers `waker` to be woken when there may be more to read than the last look found.
     /// False: look again at once.
     pub(crate) fn follow(&mut self, waker: &Waker) -> Result<bool> {
+        self.log.check_fork()?;
         let level = self.log.class.ack();
         {
             let mut writer = self.log.writer.lock();
@@ -397,6 +409,9 @@ impl Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
+        if self.log.check_fork().is_err() {
+            return;
+        }
         self.forget_ticket();
         // Dropped when the lock is free again: a waker may own what appends or reads.
         let _before = {

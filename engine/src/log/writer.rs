@@ -34,6 +34,8 @@ pub(crate) enum Refusal {
     Stream,
     /// The log takes no appends; its state says why.
     Stopped,
+    /// The caller is a forked child.
+    Forked,
 }
 
 /// A granted claim.

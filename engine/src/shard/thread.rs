@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::{Control, Shard};
+use crate::buf;
 use crate::clock::Clock;
 use crate::driver::disk::LockGuard;
 use crate::driver::{DriverChoice, choose};
@@ -66,9 +67,7 @@ pub(crate) fn spawn(
         turn_until_closed(Shard::new(shared, chosen.driver, clock));
         drop(lock);
     };
-    let handle = std::thread::Builder::new()
-        .name("ringlog-shard".to_owned())
-        .spawn(run)
+    let handle = buf::thread::spawn("ringlog-shard", run)
         .map_err(|error| Error::io("start a thread for", "the shard", error))?;
     let thread = handle.thread().id();
     let (driver, reason) = receive.recv().unwrap_or_else(|_| {

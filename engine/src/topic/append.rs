@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Host;
 use crate::config::Ack;
 use crate::error::{Error, Result};
-use crate::ids::Offset;
+use crate::ids::{Appended, Offset};
 use crate::log::Log;
 use crate::log::append::{Payload, Progress};
 use crate::log::writer::Claim;
@@ -65,15 +65,6 @@ impl AppendOptions {
         self.no_wait = !wait;
         self
     }
-}
-
-/// The offsets that an append was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// Of its first record.
-    pub first: Offset,
-    /// Of its last record.
-    pub last: Offset,
 }
 
 /// An append on its way. Resolves when it is acknowledged; runs on any executor.
@@ -205,8 +196,12 @@ impl AppendFuture {
     }
 
     /// The outcome, if it is known without waiting.
-    fn look(&mut self) -> Option<Result<Appended>> {
+    pub(crate) fn look(&mut self) -> Option<Result<Appended>> {
         if self.outcome.is_none() && self.progress.claim().is_some() {
+            if let Err(forked) = self.log.check_fork() {
+                self.outcome = Some(Err(forked));
+                return self.outcome.clone();
+            }
             let mut context = Context::from_waker(std::task::Waker::noop());
             if !self.log.is_reached(&self.progress) && self.log.stop_reason().is_none() {
                 return None;
@@ -218,7 +213,12 @@ impl AppendFuture {
         self.outcome.clone()
     }
 
-    fn advance(&mut self, context: &mut Context<'_>) -> Poll<Result<Appended>> {
+    /// Whether it has its offsets; what then fails leaves the outcome unknown.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.progress.claim().is_some()
+    }
+
+    pub(crate) fn advance(&mut self, context: &mut Context<'_>) -> Poll<Result<Appended>> {
         if let Some(outcome) = &self.outcome {
             return Poll::Ready(outcome.clone());
         }

@@ -4,10 +4,14 @@
 pub(crate) mod append;
 pub(crate) mod catalog;
 pub(crate) mod completion;
+pub(crate) mod keyed;
+pub(crate) mod keys;
 pub(crate) mod partition;
 pub(crate) mod read;
+pub(crate) mod read_all;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -127,6 +131,8 @@ pub struct Topic {
     meta: Arc<TopicMeta>,
     log: Arc<Log>,
     host: Arc<dyn Host>,
+    /// Whose turn it is to get a record without a key; shared by clones.
+    turn: Arc<AtomicU32>,
 }
 
 impl std::fmt::Debug for Topic {
@@ -137,7 +143,7 @@ impl std::fmt::Debug for Topic {
 
 impl Topic {
     pub(crate) fn new(meta: Arc<TopicMeta>, log: Arc<Log>, host: Arc<dyn Host>) -> Self {
-        Self { meta, log, host }
+        Self { meta, log, host, turn: Arc::default() }
     }
 
     /// Its name.
@@ -174,7 +180,13 @@ impl Topic {
         }
         let stream = StreamId(self.meta.first_stream + partition);
         let id = PartitionId(partition);
-        Ok(Partition::new(&self.meta, id, stream, Arc::clone(&self.log), Arc::clone(&self.host)))
+        Ok(Partition::new(
+            Arc::clone(&self.meta),
+            id,
+            stream,
+            Arc::clone(&self.log),
+            Arc::clone(&self.host),
+        ))
     }
 
     /// What it is and holds, now.

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::append::{AppendFuture, AppendOptions, Appended, appended, with_scratch};
+use super::append::{AppendFuture, AppendOptions, appended, with_scratch};
 use super::catalog::TopicMeta;
 use super::completion::CompletionQueue;
-use super::read::{Reader, Start};
+use super::read::{Place, Reader, Start};
 use super::{Host, PartitionInfo};
 use crate::config::Ack;
 use crate::error::{Error, Result};
 use crate::format::frame::FrameKind;
 use crate::format::record_batch::{self, Record};
-use crate::ids::{Offset, PartitionId, StreamId};
+use crate::ids::{Appended, Offset, PartitionId, StreamId};
 use crate::log::Log;
 use crate::log::append::{Payload, Progress};
 use crate::log::writer::Claim;
@@ -22,7 +22,7 @@ use crate::log::writer::Claim;
 /// class share groups and flushes, whichever partition they go to.
 #[derive(Clone)]
 pub struct Partition {
-    label: Arc<str>,
+    topic: Arc<TopicMeta>,
     id: PartitionId,
     stream: StreamId,
     log: Arc<Log>,
@@ -31,19 +31,24 @@ pub struct Partition {
 
 impl std::fmt::Debug for Partition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Partition").field(&self.label).finish()
+        f.debug_tuple("Partition").field(&self.label()).finish()
     }
 }
 
 impl Partition {
     pub(crate) fn new(
-        topic: &TopicMeta,
+        topic: Arc<TopicMeta>,
         id: PartitionId,
         stream: StreamId,
         log: Arc<Log>,
         host: Arc<dyn Host>,
     ) -> Self {
-        Self { label: format!("{}/{id}", topic.name).into(), id, stream, log, host }
+        Self { topic, id, stream, log, host }
+    }
+
+    /// For messages: topic and number.
+    fn label(&self) -> Arc<str> {
+        format!("{}/{}", self.topic.name, self.id).into()
     }
 
     /// Its number in the topic.
@@ -128,6 +133,23 @@ impl Partition {
             Ok(count) => self.start(scratch, count, options),
             Err(error) => AppendFuture::failed(&self.log, &self.host, self.payload(0), error),
         })
+    }
+
+    /// One batch of these records, to be started later.
+    pub(crate) fn encoded(&self, records: &[Record<'_>]) -> Result<Vec<u8>> {
+        let mut batch = Vec::new();
+        self.encode(records, &mut batch)?;
+        Ok(batch)
+    }
+
+    /// Starts appending what [`encoded`](Self::encoded) gave.
+    pub(crate) fn start_encoded(
+        &self,
+        mut batch: Vec<u8>,
+        records: usize,
+        options: AppendOptions,
+    ) -> AppendFuture {
+        self.start(&mut batch, records as u64, options)
     }
 
     /// Starts appending records as one batch, whose outcome `queue` gives under `tag`. Room is
@@ -254,7 +276,9 @@ impl Partition {
     /// # Errors
     /// [`Error::OffsetOutOfRange`] if the offset is trimmed or beyond the end.
     pub fn reader(&self, start: Start) -> Result<Reader> {
-        Reader::new(&self.log, self.stream, &self.label, &self.host, start)
+        let place =
+            Place { log: &self.log, stream: self.stream, partition: self.id, label: self.label() };
+        Reader::new(place, &self.host, start)
     }
 
     /// What it holds, now.
@@ -262,6 +286,7 @@ impl Partition {
     /// # Errors
     /// [`Error::UnknownTopic`] if the topic was deleted.
     pub fn info(&self) -> Result<PartitionInfo> {
+        self.log.check_fork()?;
         let bounds = self.log.bounds(self.stream).ok_or_else(|| self.deleted())?;
         Ok(PartitionInfo {
             id: self.id,
@@ -272,7 +297,7 @@ impl Partition {
     }
 
     fn deleted(&self) -> Error {
-        Error::UnknownTopic { topic: self.label.to_string() }
+        Error::UnknownTopic { topic: self.label().to_string() }
     }
 
     /// Gives up every record below `offset`, durably; segments in which nothing else is live are
@@ -283,10 +308,11 @@ impl Partition {
     /// [`Error::OffsetOutOfRange`] beyond the end; trimming below the log start does nothing.
     /// Otherwise as [`append`](Self::append).
     pub fn trim(&self, offset: Offset) -> Result<()> {
+        self.log.check_fork()?;
         let bounds = self.log.bounds(self.stream).ok_or_else(|| self.deleted())?;
         if offset.0 > bounds.end {
             return Err(Error::OffsetOutOfRange {
-                partition: self.label.to_string(),
+                partition: self.label().to_string(),
                 requested: offset,
                 start: Offset(bounds.log_start),
                 end: Offset(bounds.end),

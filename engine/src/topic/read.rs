@@ -1,7 +1,7 @@
 //! Reading a partition: batches as they were appended, and the records in them.
 
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,12 +9,12 @@ use bytes::Bytes;
 use super::Host;
 use crate::error::{Error, Result};
 use crate::format::record_batch::{self, BatchHeader, RecordView};
-use crate::ids::{Offset, StreamId};
+use crate::ids::{Offset, PartitionId, StreamId};
 use crate::log::Log;
 use crate::log::reader::Cursor;
 
 /// A wait of [`Follow`] is cut into pieces of this length; each end is a look around.
-const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
+pub(crate) const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Where a reader starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,16 @@ pub enum Start {
     Offset(Offset),
 }
 
+/// What a reader is made for.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) log: &'a Arc<Log>,
+    pub(crate) stream: StreamId,
+    pub(crate) partition: PartitionId,
+    /// For messages: topic and partition.
+    pub(crate) label: Arc<str>,
+}
+
 /// Reads one partition, one thread at a time. As an iterator it gives batch after batch and ends
 /// where the partition ends now; it may be asked again later.
 ///
@@ -36,6 +46,7 @@ pub struct Reader {
     pub(crate) cursor: Cursor,
     log: Arc<Log>,
     stream: StreamId,
+    partition: PartitionId,
     host: Arc<dyn Host>,
 }
 
@@ -46,21 +57,21 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(
-        log: &Arc<Log>,
-        stream: StreamId,
-        label: &Arc<str>,
-        host: &Arc<dyn Host>,
-        start: Start,
-    ) -> Result<Self> {
+    pub(crate) fn new(place: Place<'_>, host: &Arc<dyn Host>, start: Start) -> Result<Self> {
         let mut reader = Self {
-            cursor: Cursor::new(Arc::clone(log), stream, Arc::clone(label), 0),
-            log: Arc::clone(log),
-            stream,
+            cursor: Cursor::new(Arc::clone(place.log), place.stream, place.label, 0),
+            log: Arc::clone(place.log),
+            stream: place.stream,
+            partition: place.partition,
             host: Arc::clone(host),
         };
         reader.seek(start)?;
         Ok(reader)
+    }
+
+    pub(crate) fn topic_name(&self) -> String {
+        let label = self.cursor.label();
+        label.rsplit_once('/').map_or(&*label, |(topic, _)| topic).to_owned()
     }
 
     /// Goes on elsewhere.
@@ -68,6 +79,7 @@ impl Reader {
     /// # Errors
     /// [`Error::OffsetOutOfRange`], the reader staying where it was.
     pub fn seek(&mut self, start: Start) -> Result<()> {
+        self.log.check_fork()?;
         let label = self.cursor.label();
         let bounds = self
             .log
@@ -110,7 +122,8 @@ impl Reader {
     /// [`Error::OffsetOutOfRange`] if the place was trimmed meanwhile; [`Error::Io`].
     pub fn next_batch(&mut self) -> Result<Option<Batch>> {
         let from = self.next_offset();
-        Ok(self.cursor.next_batch()?.map(|bytes| Batch { bytes, from }))
+        let partition = self.partition;
+        Ok(self.cursor.next_batch()?.map(|bytes| Batch { bytes, partition, from }))
     }
 
     /// The next batch, sleeping up to `timeout` until there is one.
@@ -121,23 +134,28 @@ impl Reader {
         let mut outcome = Ok(None);
         let host = Arc::clone(&self.host);
         host.block_on(timeout, &mut |context| {
-            loop {
-                outcome = self.next_batch();
-                if !matches!(outcome, Ok(None)) {
-                    return Poll::Ready(());
-                }
-                match self.cursor.follow(context.waker()) {
-                    // Registered: what came in between has been looked for by the registration.
-                    Ok(true) => return Poll::Pending,
-                    Ok(false) => {}
-                    Err(error) => {
-                        outcome = Err(error);
-                        return Poll::Ready(());
-                    }
-                }
-            }
+            self.poll_next(context).map(|polled| outcome = polled.map(Some))
         });
         outcome
+    }
+
+    /// The next batch, or `Pending`, and the waker is woken when there may be one: for callers who
+    /// sleep in their own way. Only the waker of the latest call counts.
+    ///
+    /// # Errors
+    /// As [`next_timeout`](Self::next_timeout).
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch>> {
+        loop {
+            if let Some(polled) = self.next_batch().transpose() {
+                return Poll::Ready(polled);
+            }
+            match self.cursor.follow(context.waker()) {
+                // Registered: what came in between has been looked for by the registration.
+                Ok(true) => return Poll::Pending,
+                Ok(false) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
     }
 
     /// Registers `waker` for when there may be more than the last look found; false: look again.
@@ -193,6 +211,8 @@ impl Iterator for Follow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OwnedRecord {
+    /// Its partition.
+    pub partition: PartitionId,
     /// Its offset.
     pub offset: Offset,
     /// Its timestamp, in milliseconds since the epoch.
@@ -201,6 +221,9 @@ pub struct OwnedRecord {
     pub key: Option<Bytes>,
     /// Its value, if it has one.
     pub value: Option<Bytes>,
+    /// Its headers, in the order they were given: name (UTF-8, unless a foreign client wrote it)
+    /// and value.
+    pub headers: Vec<(Bytes, Option<Bytes>)>,
 }
 
 /// See [`Reader::records`].
@@ -234,6 +257,7 @@ impl Iterator for Records {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     bytes: Bytes,
+    partition: PartitionId,
     from: Offset,
 }
 
@@ -245,6 +269,11 @@ impl Batch {
 
     fn header(&self) -> BatchHeader {
         BatchHeader::decode(&self.bytes).expect("a reader gives only batches it has decoded")
+    }
+
+    /// The partition it was read from.
+    pub fn partition(&self) -> PartitionId {
+        self.partition
     }
 
     /// The offset of its first record.
@@ -273,15 +302,18 @@ impl Batch {
         BatchIter { records: Some(record_batch::records(&self.bytes)), from: self.from }
     }
 
-    fn to_records(&self) -> Result<Vec<OwnedRecord>> {
-        let own = |part: Option<&[u8]>| part.map(|part| self.bytes.slice_ref(part));
+    pub(crate) fn to_records(&self) -> Result<Vec<OwnedRecord>> {
+        let own = |part: &[u8]| self.bytes.slice_ref(part);
+        let header = |(name, value): (&[u8], Option<&[u8]>)| (own(name), value.map(own));
         let owned = self.iter().map(|view| {
             let view = view?;
             Ok(OwnedRecord {
+                partition: self.partition,
                 offset: view.offset(),
                 timestamp_ms: view.timestamp_ms(),
-                key: own(view.key()),
-                value: own(view.value()),
+                key: view.key().map(own),
+                value: view.value().map(own),
+                headers: view.headers().map(header).collect(),
             })
         });
         owned.collect()

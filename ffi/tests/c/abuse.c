@@ -169,7 +169,84 @@ static void opening_and_closing_leaves_nothing_behind(const char *path) {
     }
 }
 
+/* Everything that a child may do with its parent's handles: be refused, and free them. */
+static int in_child(struct log *log, ringlog_reader *reader, ringlog_batch *batch, ringlog_cq *queue,
+                    const char *own) {
+    ringlog_record record = record_of("v");
+    ringlog_completion done;
+    ringlog_batch *more = NULL;
+    ringlog_view view;
+    struct log fresh;
+    size_t count;
+    FAILS(RINGLOG_E_FORKED,
+          ringlog_append(log->stream, &record, 1, sizeof record, 0, RINGLOG_FOREVER, NULL, &error));
+    FAILS(RINGLOG_E_FORKED, ringlog_submit_append(log->stream, queue, &record, 1, sizeof record, 0,
+                                                  0, &error));
+    FAILS(RINGLOG_E_FORKED, ringlog_cq_poll(queue, &done, 1, sizeof done, RINGLOG_FOREVER, &count,
+                                            &error));
+    FAILS(RINGLOG_E_FORKED, ringlog_reader_next(reader, 0, RINGLOG_FOREVER, &more, &error));
+    FAILS(RINGLOG_E_FORKED, ringlog_batch_views(batch, 0, &view, 1, sizeof view, &count, &error));
+    FAILS(RINGLOG_E_FORKED, ringlog_flush(log->engine, RINGLOG_FOREVER, &error));
+    FAILS(RINGLOG_E_FORKED, ringlog_topic_create(log->engine, "x", NULL, NULL, &error));
+    FAILS(RINGLOG_E_FORKED, ringlog_close(log->engine, RINGLOG_FOREVER, &error));
+    ringlog_cq_wake(queue);
+    ringlog_batch_free(batch);
+    ringlog_reader_free(reader);
+    ringlog_cq_free(queue);
+    ringlog_stream_free(log->stream);
+    ringlog_topic_free(log->topic);
+    ringlog_engine_free(log->engine);
+    /* An engine of its own is fine. */
+    fresh = log_open(own);
+    append(fresh.stream, "child");
+    log_free(&fresh);
+    return 0;
+}
+
+static void a_child_is_refused_and_its_parent_goes_on(const char *path) {
+    struct log log = log_open(path);
+    ringlog_record record = record_of("v");
+    ringlog_reader *reader = reader_from(log.stream, RINGLOG_START_EARLIEST, 0);
+    ringlog_batch *batch = NULL;
+    ringlog_cq *queue = NULL;
+    ringlog_completion done[64];
+    char own[4096];
+    size_t count, seen = 0;
+    uint64_t tag;
+    int status = -1;
+    pid_t child;
+    snprintf(own, sizeof own, "%s.child", path);
+    append(log.stream, "v");
+    OK(ringlog_reader_next(reader, 0, 0, &batch, &error));
+    OK(ringlog_cq_new(log.engine, 64, &queue, &error));
+    for (tag = 0; tag < 64; tag++) {
+        OK(ringlog_submit_append(log.stream, queue, &record, 1, sizeof record, 0, tag, &error));
+    }
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        _exit(in_child(&log, reader, batch, queue, own));
+    }
+    while (seen < 64) {
+        size_t at;
+        OK(ringlog_cq_poll(queue, done, 64, sizeof *done, 30 * SECOND_NS, &count, &error));
+        for (at = 0; at < count; at++) {
+            CHECK(done[at].status == RINGLOG_OK && done[at].first_offset == done[at].tag + 1);
+        }
+        CHECK(count > 0);
+        seen += count;
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(append(log.stream, "w") == 65);
+    ringlog_cq_free(queue);
+    ringlog_batch_free(batch);
+    ringlog_reader_free(reader);
+    log_free(&log);
+}
+
 const struct test abuse_tests[] = {
+    {"a_child_is_refused_and_its_parent_goes_on", a_child_is_refused_and_its_parent_goes_on, 0},
     {"sixty_four_threads_on_one_handle", sixty_four_threads_on_one_handle, 0},
     {"many_threads_look_at_one_batch", many_threads_look_at_one_batch, 0},
     {"a_reader_used_by_two_threads_says_so", a_reader_used_by_two_threads_says_so, 0},

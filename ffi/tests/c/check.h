@@ -79,6 +79,7 @@ extern const struct test topics_tests[];
 extern const struct test append_tests[];
 extern const struct test read_tests[];
 extern const struct test lifetime_tests[];
+extern const struct test queue_tests[];
 extern const struct test abuse_tests[];
 
 #endif

@@ -4,7 +4,7 @@
 
 static const struct test *const all[] = {
     layout_tests, errors_tests, topics_tests, append_tests,
-    read_tests,   lifetime_tests, abuse_tests,
+    read_tests,   queue_tests,  lifetime_tests, abuse_tests,
 };
 
 ringlog_open_options small_options(void) {

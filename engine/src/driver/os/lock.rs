@@ -19,6 +19,7 @@ use rustix::fs::{Access, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, test_kill_process};
 
+use crate::buf::fork::NotInChild;
 use crate::buf::ofd;
 use crate::driver::disk::LockGuard;
 use crate::error::{Error, Result};
@@ -34,6 +35,7 @@ const PID_TEXT_BYTES: usize = 11;
 /// A locked `LOCK` file; the last owner's drop releases it.
 #[derive(Debug)]
 pub struct LockFile {
+    _in_child: NotInChild,
     file: File,
     owner: Pid,
 }
@@ -47,8 +49,7 @@ impl AsFd for LockFile {
 impl Drop for LockFile {
     fn drop(&mut self) {
         // Unlocked by hand, because a forked child may share the description and closing ours would
-        // leave the lock to it; and never by that child, whose parent still writes. (That the child
-        // closes its copy at the fork is another issue's work.)
+        // leave the lock to it; and never by that child, whose parent still writes.
         if getpid() == self.owner {
             let _ = ofd::unmark(&self.file);
             let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
@@ -75,7 +76,7 @@ pub(super) fn acquire(dir: &OwnedFd, root: &Path, wait: Duration) -> Result<Lock
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             // Whoever removed or replaced LOCK meanwhile has left us a lock that no one else will
             // meet; take the one that has the name.
-            Ok(()) if is_current(dir, &file).map_err(failed)? => return Ok(held(file)),
+            Ok(()) if is_current(dir, &file).map_err(failed)? => return held(file).map_err(failed),
             Ok(()) | Err(Errno::INTR) => {}
             Err(Errno::WOULDBLOCK) if started.elapsed() >= wait => return Err(locked(path, &file)),
             Err(Errno::WOULDBLOCK) => {
@@ -112,7 +113,8 @@ fn is_current(dir: &OwnedFd, file: &File) -> io::Result<bool> {
     }
 }
 
-fn held(file: File) -> LockGuard {
+fn held(file: File) -> io::Result<LockGuard> {
+    let in_child = NotInChild::descriptor(&file)?;
     let owner = getpid();
     // Readers ask for it; a filesystem without such locks leaves them to think that nobody writes.
     let _ = ofd::mark(&file);
@@ -127,7 +129,8 @@ fn held(file: File) -> LockGuard {
         // a dead holder must not stay.
         let _ = file.set_len(0);
     }
-    LockGuard { file: Some(Arc::new(LockFile { file, owner })), token: None }
+    let file = LockFile { _in_child: in_child, file, owner };
+    Ok(LockGuard { file: Some(Arc::new(file)), token: None })
 }
 
 fn locked(path: PathBuf, file: &File) -> Error {

@@ -12,10 +12,9 @@ use super::signal::{LaneWaker, Signal};
 use super::{Completion, Outcome};
 use crate::config::Ack;
 use crate::error::Error;
-use crate::ids::PartitionId;
+use crate::ids::{Appended, PartitionId};
 use crate::log::Log;
 use crate::log::waiters::Ticket;
-use crate::topic::append::Appended;
 
 /// A flush of several logs: completes with the last of them.
 #[derive(Debug)]
@@ -138,7 +137,7 @@ impl Lane {
     }
 
     fn forget(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
+        if let Some(ticket) = self.ticket.take().filter(|_| self.log.check_fork().is_ok()) {
             self.log.waiters(self.level).forget(ticket);
         }
     }

@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::Host;
-use super::append::Appended;
 use super::read::{Batch, Reader};
+use crate::buf::fork::Birth;
 use crate::config::Ack;
 use crate::error::{Error, Result};
-use crate::ids::PartitionId;
+use crate::ids::{Appended, PartitionId};
 use crate::limits::COMPLETIONS_MAX;
 use crate::log::Log;
 
@@ -93,6 +93,7 @@ pub struct CompletionQueue {
     /// Submitted and not yet given out.
     outstanding: AtomicUsize,
     capacity: usize,
+    birth: Birth,
 }
 
 #[derive(Default)]
@@ -141,6 +142,7 @@ impl CompletionQueue {
             host,
             outstanding: AtomicUsize::new(0),
             capacity,
+            birth: Birth::here(),
         })
     }
 
@@ -171,8 +173,9 @@ impl CompletionQueue {
     /// turns the shards meanwhile.
     ///
     /// # Errors
-    /// None of its own yet: what failed is in the completions.
+    /// [`Error::Forked`]; whatever else fails is in the completions.
     pub fn poll(&self, out: &mut Vec<Completion>, max: usize, timeout: Duration) -> Result<usize> {
+        self.check_fork()?;
         let took = self.take(out, max);
         if took > 0 || max == 0 || self.signal.take_woken() || timeout.is_zero() {
             return Ok(took);
@@ -215,7 +218,12 @@ impl CompletionQueue {
         self.host.wake_shards();
     }
 
+    fn check_fork(&self) -> Result<()> {
+        if self.birth.is_inherited() { Err(Error::Forked) } else { Ok(()) }
+    }
+
     pub(super) fn reserve(&self) -> Result<()> {
+        self.check_fork()?;
         if self.outstanding.fetch_add(1, Ordering::Relaxed) >= self.capacity {
             self.unreserve();
             return Err(Error::QueueFull { capacity: self.capacity });

@@ -1,0 +1,136 @@
+"""A durable commit log inside your process: topics, partitions and offsets, no server.
+
+>>> import ringlog, tempfile
+>>> directory = tempfile.TemporaryDirectory(dir=".")
+>>> with ringlog.open(directory.name) as log:
+...     orders = log.topic("orders").partition(0)
+...     orders.append(b"flat white", key=b"table 7")      # durable when it returns
+...     [bytes(record.value) for record in orders.read("earliest")]
+0
+[b'flat white']
+>>> directory.cleanup()
+
+`ringlog.aio` is the same for asyncio. `python -m ringlog` is the command line.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, Optional, Union
+
+from . import _ringlog
+from ._errors import (
+    BackpressureError,
+    ClosedError,
+    CorruptionError,
+    DiskFullError,
+    ForkedError,
+    InternalError,
+    InvalidArgumentError,
+    IoError,
+    LatchedError,
+    LockedError,
+    NotDurableError,
+    OffsetOutOfRangeError,
+    ReadOnlyError,
+    RinglogError,
+    TimeoutError,
+    TooLargeError,
+    TopicExistsError,
+    UnknownPartitionError,
+    UnknownTopicError,
+    UnsupportedFormatError,
+)
+from ._info import PartitionInfo, RecordId, TopicInfo
+from ._ringlog import Batch, BatchReader, Engine, Partition, Reader, Record, Topic, __version__
+
+__all__ = [
+    "BackpressureError",
+    "Batch",
+    "BatchReader",
+    "ClosedError",
+    "CorruptionError",
+    "DiskFullError",
+    "Engine",
+    "ForkedError",
+    "InternalError",
+    "InvalidArgumentError",
+    "IoError",
+    "LatchedError",
+    "LockedError",
+    "NotDurableError",
+    "OffsetOutOfRangeError",
+    "Partition",
+    "PartitionInfo",
+    "ReadOnlyError",
+    "Reader",
+    "Record",
+    "RecordId",
+    "RinglogError",
+    "TimeoutError",
+    "TooLargeError",
+    "Topic",
+    "TopicExistsError",
+    "TopicInfo",
+    "UnknownPartitionError",
+    "UnknownTopicError",
+    "UnsupportedFormatError",
+    "__version__",
+    "open",
+]
+
+
+def open(
+    path: Union[str, os.PathLike[str]],
+    flush: Literal["sync", "async"] = "sync",
+    *,
+    create: bool = True,
+    backend: Literal["auto", "io_uring", "plain"] = "auto",
+    append_timeout: Optional[float] = None,
+    lock_timeout: Optional[float] = None,
+    close_timeout: Optional[float] = None,
+    segment_bytes: Optional[int] = None,
+    ring_bytes: Optional[int] = None,
+    group_bytes: Optional[int] = None,
+    groups_in_flight: Optional[int] = None,
+    window_bytes: Optional[int] = None,
+    window_seconds: Optional[float] = None,
+    max_payload_bytes: Optional[int] = None,
+    spare_segments: Optional[int] = None,
+    allow_volatile: bool = False,
+) -> Engine:
+    """Opens a data directory, recovering what its last writer left; one process writes at a time.
+
+    Blocks: for a few milliseconds, after a crash for as long as the tail takes to read, and up to
+    `lock_timeout` while another process holds the directory.
+
+    `flush` is the class of the topics made without one: "sync" acknowledges an append when it is
+    durable, "async" when it is written, which survives the process; a power loss may take its last
+    window (`window_bytes`, 16 MiB; `window_seconds`, 0.2).
+
+    `append_timeout` (30 s) is the deadline of appends that name none; `lock_timeout` (5 s) how long
+    to wait for another holder; `close_timeout` (30 s) how long closing may take to flush. The sizes
+    are the engine's: `segment_bytes` (128 MiB), `ring_bytes` (4 MiB, a power of two), `group_bytes`
+    (1 MiB), `groups_in_flight` (2), `max_payload_bytes` (17 MiB), `spare_segments` (2).
+
+    Raises `LockedError` (which names the holder), `ReadOnlyError`, `NotDurableError` on a filesystem
+    that keeps nothing over a power loss (unless `allow_volatile`), `UnsupportedFormatError` and
+    `CorruptionError`; each leaves the directory as it was.
+    """
+    options = {
+        "create": create,
+        "backend": backend,
+        "append_timeout": append_timeout,
+        "lock_timeout": lock_timeout,
+        "close_timeout": close_timeout,
+        "segment_bytes": segment_bytes,
+        "ring_bytes": ring_bytes,
+        "group_bytes": group_bytes,
+        "groups_in_flight": groups_in_flight,
+        "window_bytes": window_bytes,
+        "window_seconds": window_seconds,
+        "max_payload_bytes": max_payload_bytes,
+        "spare_segments": spare_segments,
+        "allow_volatile": allow_volatile,
+    }
+    return _ringlog._open(path, flush, options)

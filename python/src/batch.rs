@@ -1,0 +1,338 @@
+//! A batch that was read, and who may look into its memory.
+//!
+//! Python's views (memoryview, `NumPy`) hold the batch while they exist and are counted;
+//! `release()` gives the memory back only when there is none. Everything that reads the
+//! batch without a view counts itself for as long as it looks.
+
+use std::cell::UnsafeCell;
+use std::ffi::{c_int, c_void};
+use std::ops::Deref;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyBufferError, PyIndexError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyMemoryView};
+use ringlog::{BatchIter, RecordView};
+
+use crate::error::OrRaise as _;
+use crate::guard::guard;
+use crate::record::PyRecord;
+
+/// Set in the count once the memory is gone.
+const RELEASED: usize = 1 << (usize::BITS - 1);
+
+/// A batch whose memory can be given back while its object lives on.
+struct Lease {
+    batch: UnsafeCell<Option<ringlog::Batch>>,
+    /// Who looks at the memory now; [`RELEASED`] when it is gone.
+    uses: AtomicUsize,
+}
+
+// SAFETY: the batch is read by whoever has counted itself in `uses`, shared, and taken out by the
+// one who swaps a count of nought for RELEASED, after which nobody gets in any more.
+unsafe impl Sync for Lease {}
+
+/// Somebody looks at the memory; it stays until this is dropped.
+pub(crate) struct Use<'a>(&'a Lease);
+
+impl Deref for Use<'_> {
+    type Target = ringlog::Batch;
+
+    fn deref(&self) -> &ringlog::Batch {
+        // SAFETY: this use is counted, so that the batch is there and nobody takes it out.
+        let batch = unsafe { &*self.0.batch.get() };
+        batch.as_ref().expect("there while it is in use")
+    }
+}
+
+impl Drop for Use<'_> {
+    fn drop(&mut self) {
+        self.0.uses.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Lease {
+    fn enter(&self) -> Option<Use<'_>> {
+        if self.uses.fetch_add(1, Ordering::Acquire) & RELEASED == 0 {
+            return Some(Use(self));
+        }
+        self.uses.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+
+    /// The batch, if nobody looks at it; `Err` says how many do.
+    fn take(&self) -> Result<Option<ringlog::Batch>, usize> {
+        let taken = self.uses.compare_exchange(0, RELEASED, Ordering::AcqRel, Ordering::Relaxed);
+        match taken {
+            // SAFETY: nobody was in, and nobody gets in.
+            Ok(_) => Ok(unsafe { (*self.batch.get()).take() }),
+            Err(uses) if uses & RELEASED != 0 => Ok(None),
+            Err(uses) => Err(uses),
+        }
+    }
+}
+
+/// A batch of records, as it was appended, sharing the memory it was read into.
+///
+/// Iterating gives its records from the place the reader stood at. The memory lives as long as the
+/// batch, its records and views of them do; `release()` gives it back earlier.
+#[pyclass(frozen, module = "ringlog", name = "Batch", weakref)]
+pub(crate) struct PyBatch {
+    lease: Lease,
+    partition: u32,
+    /// Where the reader stood: what lies before is left out.
+    from: u64,
+    /// The records, once somebody asked for them by number.
+    all: OnceLock<Vec<RecordView<'static>>>,
+}
+
+impl PyBatch {
+    pub(crate) fn new(batch: ringlog::Batch, partition: u32, from: u64) -> Self {
+        let lease = Lease { batch: UnsafeCell::new(Some(batch)), uses: AtomicUsize::new(0) };
+        Self { lease, partition, from, all: OnceLock::new() }
+    }
+
+    pub(crate) fn partition(&self) -> u32 {
+        self.partition
+    }
+
+    /// The batch, for as long as the answer is held; `ValueError` after `release()`.
+    pub(crate) fn enter(&self) -> PyResult<Use<'_>> {
+        self.lease.enter().ok_or_else(released)
+    }
+
+    /// Fills `view` with a part of this batch's memory and counts it as a use, until
+    /// [`unexport`](Self::unexport).
+    ///
+    /// # Safety
+    /// `view` is as Python passes it to a `getbuffer`; `bytes` is memory of this batch.
+    pub(crate) unsafe fn export(
+        &self,
+        exporter: &Bound<'_, PyAny>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+        bytes: impl FnOnce() -> Option<(*const u8, usize)>,
+    ) -> PyResult<()> {
+        let entered = self.enter()?;
+        let Some((at, len)) = bytes() else {
+            return Err(PyBufferError::new_err("this record has no value"));
+        };
+        let at = at.cast_mut().cast::<c_void>();
+        // SAFETY: the caller's; the memory is read-only and stays while the use is counted.
+        let filled =
+            unsafe { ffi::PyBuffer_FillInfo(view, exporter.as_ptr(), at, len as isize, 1, flags) };
+        if filled != 0 {
+            return Err(PyErr::fetch(exporter.py()));
+        }
+        std::mem::forget(entered);
+        Ok(())
+    }
+
+    /// A view that was exported is gone.
+    pub(crate) fn unexport(&self) {
+        drop(Use(&self.lease));
+    }
+}
+
+fn released() -> PyErr {
+    PyValueError::new_err("the batch was released")
+}
+
+/// The records of a batch that is held. `'static` because it borrows from the batch's memory, which
+/// is only looked at while a use is counted.
+pub(crate) struct Walk {
+    pub(crate) batch: Py<PyBatch>,
+    iter: BatchIter<'static>,
+}
+
+impl Walk {
+    pub(crate) fn new(batch: Bound<'_, PyBatch>) -> PyResult<Self> {
+        let iter = {
+            let entered = batch.get().enter()?;
+            let there: *const ringlog::Batch = &raw const *entered;
+            // SAFETY: the batch lies in an object that is held beside the iterator and does not
+            // move; `next` counts a use while the iterator reads, and refuses after a release.
+            unsafe { &*there }.iter()
+        };
+        Ok(Self { batch: batch.unbind(), iter })
+    }
+
+    /// The next record.
+    #[inline]
+    pub(crate) fn next(&mut self, py: Python<'_>) -> PyResult<Option<PyRecord>> {
+        let entered = self.batch.get().enter()?;
+        let next = self.iter.next();
+        drop(entered);
+        match next {
+            None => Ok(None),
+            Some(Ok(view)) => Ok(Some(PyRecord::new(self.batch.clone_ref(py), view))),
+            Some(Err(error)) => Err(error).or_raise(py),
+        }
+    }
+}
+
+#[pymethods]
+impl PyBatch {
+    /// The partition it was read from.
+    #[getter(partition)]
+    fn py_partition(&self) -> u32 {
+        self.partition
+    }
+
+    /// The offset of its first record on disk; a reader that began within the batch gives the rest.
+    #[getter]
+    fn base_offset(&self) -> PyResult<u64> {
+        Ok(self.enter()?.base_offset().0)
+    }
+
+    /// The offset of its last record.
+    #[getter]
+    fn last_offset(&self) -> PyResult<u64> {
+        Ok(self.enter()?.last_offset().0)
+    }
+
+    /// How many records iterating gives.
+    fn __len__(slf: Bound<'_, Self>) -> PyResult<usize> {
+        let py = slf.py();
+        guard(py, || {
+            let batch = slf.get().enter()?;
+            if slf.get().from <= batch.base_offset().0 {
+                return Ok(batch.len());
+            }
+            slf.get().all(py).map(<[_]>::len)
+        })
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> PyResult<PyBatchIter> {
+        let py = slf.py();
+        guard(py, || Ok(PyBatchIter { walk: Mutex::new(Walk::new(slf)?) }))
+    }
+
+    /// Record number `index` of those that iterating gives.
+    fn __getitem__(slf: Bound<'_, Self>, index: isize) -> PyResult<PyRecord> {
+        let py = slf.py();
+        guard(py, || {
+            let _entered = slf.get().enter()?;
+            let all = slf.get().all(py)?;
+            let at = if index < 0 { index + all.len() as isize } else { index };
+            let view = usize::try_from(at).ok().and_then(|at| all.get(at).copied());
+            let view = view.ok_or_else(|| PyIndexError::new_err("record index out of range"))?;
+            Ok(PyRecord::new(slf.clone().unbind(), view))
+        })
+    }
+
+    /// The values, in order: a memoryview each, or `None`. Nothing is copied.
+    fn values(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyList>> {
+        let py = slf.py();
+        guard(py, || {
+            let values = PyList::empty(py);
+            let mut walk = Walk::new(slf)?;
+            while let Some(record) = walk.next(py)? {
+                values.append(Bound::new(py, record)?.as_any().getattr("value")?)?;
+            }
+            Ok(values)
+        })
+    }
+
+    /// The batch as it lies on disk: a Kafka RecordBatch v2. Nothing is copied.
+    #[getter]
+    fn raw(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyMemoryView>> {
+        PyMemoryView::from(slf.as_any())
+    }
+
+    /// Gives the memory back now; the batch and its records then raise `ValueError`. Releasing
+    /// again does nothing. `BufferError` while there are views of it.
+    fn release(&self) -> PyResult<()> {
+        let taken = self.lease.take().map_err(|uses| {
+            PyBufferError::new_err(format!("{uses} views of the batch's memory exist"))
+        })?;
+        drop(taken);
+        Ok(())
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __exit__(
+        &self,
+        _class: Option<Bound<'_, PyAny>>,
+        _error: Option<Bound<'_, PyAny>>,
+        _traceback: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        self.release()
+    }
+
+    fn __repr__(&self) -> String {
+        match self.enter() {
+            Err(_) => "<ringlog.Batch, released>".to_owned(),
+            Ok(batch) => format!(
+                "<ringlog.Batch partition={} offsets={}..={}>",
+                self.partition,
+                batch.base_offset(),
+                batch.last_offset()
+            ),
+        }
+    }
+
+    // SAFETY: called by Python with a view to fill; `bytes` is this batch's memory.
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        let bytes = || {
+            let batch = slf.get().enter().ok()?;
+            Some((batch.bytes().as_ptr(), batch.bytes().len()))
+        };
+        // SAFETY: as above.
+        unsafe { slf.get().export(slf.as_any(), view, flags, bytes) }
+    }
+
+    // SAFETY: called by Python once for each view that was filled.
+    unsafe fn __releasebuffer__(&self, _view: *mut ffi::Py_buffer) {
+        self.unexport();
+    }
+}
+
+impl PyBatch {
+    /// Every record, in order. Only for as long as a use is counted; what leaves goes into a
+    /// `PyRecord`, which holds this batch.
+    pub(crate) fn all(&self, py: Python<'_>) -> PyResult<&[RecordView<'static>]> {
+        if let Some(all) = self.all.get() {
+            return Ok(all);
+        }
+        let entered = self.enter()?;
+        let there: *const ringlog::Batch = &raw const *entered;
+        // SAFETY: as in `Walk::new`.
+        let batch: &'static ringlog::Batch = unsafe { &*there };
+        let all = batch.iter().collect::<ringlog::Result<Vec<_>>>().or_raise(py)?;
+        Ok(self.all.get_or_init(|| all))
+    }
+}
+
+/// The records of one batch.
+#[pyclass(frozen, module = "ringlog", name = "BatchIterator")]
+pub(crate) struct PyBatchIter {
+    walk: Mutex<Walk>,
+}
+
+#[pymethods]
+impl PyBatchIter {
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyRecord>> {
+        let Some(mut walk) = self.walk.try_lock() else { return Err(busy()) };
+        guard(py, || walk.next(py))
+    }
+}
+
+/// An iterator is for one thread at a time.
+pub(crate) fn busy() -> PyErr {
+    PyValueError::new_err("another thread is in this iterator")
+}

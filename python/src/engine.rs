@@ -1,0 +1,255 @@
+//! The engine's handle: opening, topics, closing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use ringlog::{Engine, Flush, Options, TopicSpec};
+
+use crate::error::OrRaise as _;
+use crate::guard::{Ours, guard};
+use crate::reader::seconds;
+use crate::topic::PyTopic;
+use crate::wait::blocking;
+
+/// What everything that came from one `open` shares, and keeps open.
+pub(crate) struct Handle {
+    engine: Option<Ours<Engine>>,
+    pub(crate) path: PathBuf,
+    /// The class of topics made without one.
+    flush: Flush,
+    pub(crate) append_timeout: Duration,
+    close_timeout: Duration,
+}
+
+impl Handle {
+    pub(crate) fn engine(&self, py: Python<'_>) -> PyResult<&Engine> {
+        self.ours().get(py)
+    }
+
+    fn ours(&self) -> &Ours<Engine> {
+        self.engine.as_ref().expect("there until it is dropped")
+    }
+
+    /// `ForkedError` in another process than the one that opened it.
+    pub(crate) fn check(&self, py: Python<'_>) -> PyResult<()> {
+        self.ours().get(py).map(drop)
+    }
+}
+
+impl Drop for Handle {
+    /// The last handle closes the engine, which flushes: without the GIL, as others may need it.
+    fn drop(&mut self) {
+        let mut engine = self.engine.take();
+        let detached = Python::try_attach(|py| {
+            let engine = engine.take();
+            py.detach(|| drop(engine));
+        });
+        // Not to be had while the interpreter is taken down.
+        if detached.is_none() {
+            drop(engine);
+        }
+    }
+}
+
+/// An open data directory: topics, and what they hold. Usable from any thread.
+///
+/// Made by `ringlog.open`. As a context manager it closes itself.
+#[pyclass(frozen, module = "ringlog", name = "Engine", weakref)]
+pub(crate) struct PyEngine {
+    pub(crate) handle: Arc<Handle>,
+}
+
+impl PyEngine {
+    fn close_within(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let timeout = seconds("timeout", timeout)?.unwrap_or(self.handle.close_timeout);
+        let engine = self.handle.engine(py)?.clone();
+        guard(py, || blocking(py, move || engine.close(timeout))?.or_raise(py))
+    }
+}
+
+#[pymethods]
+impl PyEngine {
+    /// The data directory.
+    #[getter]
+    fn path(&self) -> PathBuf {
+        self.handle.path.clone()
+    }
+
+    /// The topic of this name, made if it is not there; `partitions` and `flush` count only then.
+    ///
+    /// Making one is durable when this returns. Raises `UnknownTopicError` with `create=False`.
+    #[pyo3(signature = (name, *, partitions=1, flush=None, create=true))]
+    fn topic(
+        &self,
+        py: Python<'_>,
+        name: String,
+        partitions: u32,
+        flush: Option<&str>,
+        create: bool,
+    ) -> PyResult<PyTopic> {
+        let flush = flush.map_or(Ok(self.handle.flush), |word| parse("flush", word))?;
+        let engine = self.handle.engine(py)?.clone();
+        guard(py, || {
+            // Not on the helper thread where it is there, as it mostly is.
+            let topic = match engine.topic(&name) {
+                Err(ringlog::Error::UnknownTopic { .. }) if create => {
+                    let spec = TopicSpec::new(name).partitions(partitions).flush(flush);
+                    blocking(py, move || engine.open_or_create_topic(spec))?
+                }
+                found => found,
+            };
+            Ok(PyTopic::new(topic.or_raise(py)?, &self.handle))
+        })
+    }
+
+    /// Deletes a topic and all its records, durably. Handles to it raise `UnknownTopicError` then.
+    fn delete_topic(&self, py: Python<'_>, name: String) -> PyResult<()> {
+        let engine = self.handle.engine(py)?.clone();
+        guard(py, || blocking(py, move || engine.delete_topic(&name))?.or_raise(py))
+    }
+
+    /// Every topic, by name.
+    fn topics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let engine = self.handle.engine(py)?;
+        guard(py, || described(py, "topics", &py.detach(|| engine.topics())))
+    }
+
+    /// Everything about the directory that is worth printing: what was chosen for it and why, its
+    /// topics and counters. A dict, as `ringlog stat --json` prints it.
+    fn stat<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let engine = self.handle.engine(py)?;
+        guard(py, || described(py, "stat", &py.detach(|| engine.stat())))
+    }
+
+    /// Flushes everything and closes, within `timeout` seconds (by default the `close_timeout` it
+    /// was opened with). Closing again does nothing; what else is called then raises `ClosedError`.
+    ///
+    /// `TimeoutError`: what was acknowledged is safe all the same, and the next open recovers.
+    #[pyo3(signature = (timeout=None))]
+    fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        self.close_within(py, timeout)
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _class: Option<Bound<'_, PyAny>>,
+        _error: Option<Bound<'_, PyAny>>,
+        _traceback: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        self.close_within(py, None)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<ringlog.Engine {}>", self.handle.path.display())
+    }
+}
+
+/// A description by the engine, as the object that `ringlog._info` makes of it.
+fn described<'py>(
+    py: Python<'py>,
+    make: &str,
+    value: &impl serde::Serialize,
+) -> PyResult<Bound<'py, PyAny>> {
+    let json = serde_json::to_string(value);
+    let json = json.map_err(|error| crate::error::internal(py, &error.to_string()))?;
+    py.import("ringlog._info")?.getattr(make)?.call1((json,))
+}
+
+/// A word that names one of a few.
+pub(crate) fn parse<T: std::str::FromStr<Err = String>>(what: &str, word: &str) -> PyResult<T> {
+    word.parse().map_err(|why| PyValueError::new_err(format!("{what}: {why}, not {word:?}")))
+}
+
+/// Opens a data directory; `ringlog.open` documents the options.
+#[pyfunction]
+#[pyo3(signature = (path, flush, options))]
+pub(crate) fn _open(
+    py: Python<'_>,
+    path: PathBuf,
+    flush: &str,
+    options: &Bound<'_, PyDict>,
+) -> PyResult<PyEngine> {
+    let opening = Opening::parse(path, flush, options)?;
+    guard(py, || {
+        let (engine, mut handle) = blocking(py, move || opening.open())?;
+        handle.engine = Some(Ours::new(engine.or_raise(py)?));
+        Ok(PyEngine { handle: Arc::new(handle) })
+    })
+}
+
+/// What to open, and how.
+pub(crate) struct Opening {
+    options: Options,
+    handle: Handle,
+}
+
+impl Opening {
+    fn parse(path: PathBuf, flush: &str, given: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let seconds_of = |name: &str, default| -> PyResult<Duration> {
+            let given: Option<f64> = match given.get_item(name)? {
+                Some(given) => given.extract()?,
+                None => None,
+            };
+            Ok(seconds(name, given)?.unwrap_or(default))
+        };
+        let append_timeout = seconds_of("append_timeout", Duration::from_secs(30))?;
+        let close_timeout = seconds_of("close_timeout", Duration::from_secs(30))?;
+        let mut options =
+            Engine::options().append_timeout(append_timeout).close_timeout(close_timeout);
+        let (mut window_bytes, mut window_seconds) = (None, None);
+        for (name, value) in given {
+            if value.is_none() {
+                continue;
+            }
+            let name: String = name.extract()?;
+            options = match name.as_str() {
+                "append_timeout" | "close_timeout" => options,
+                "create" => options.create(value.extract()?),
+                "backend" => options.backend(parse("backend", value.extract()?)?),
+                "segment_bytes" => options.segment_bytes(value.extract()?),
+                "ring_bytes" => options.ring_bytes(value.extract()?),
+                "group_bytes" => options.group_bytes(value.extract()?),
+                "groups_in_flight" => options.groups_in_flight(value.extract()?),
+                "max_payload_bytes" => options.max_payload_bytes(value.extract()?),
+                "spare_segments" => options.spare_segments(value.extract()?),
+                "allow_volatile" => options.allow_volatile(value.extract()?),
+                "lock_timeout" => {
+                    let timeout = seconds(&name, Some(value.extract()?))?;
+                    options.lock_timeout(timeout.unwrap_or(Duration::MAX))
+                }
+                "window_bytes" => {
+                    window_bytes = Some(value.extract()?);
+                    options
+                }
+                "window_seconds" => {
+                    window_seconds = seconds(&name, Some(value.extract()?))?;
+                    options
+                }
+                other => {
+                    let text = format!("open() got an unexpected keyword argument '{other}'");
+                    return Err(PyTypeError::new_err(text));
+                }
+            };
+        }
+        if window_bytes.is_some() || window_seconds.is_some() {
+            let (bytes, age) = (window_bytes.unwrap_or(16 << 20), window_seconds);
+            options = options.async_window(bytes, age.unwrap_or(Duration::from_millis(200)));
+        }
+        let flush = parse("flush", flush)?;
+        let handle = Handle { engine: None, path, flush, append_timeout, close_timeout };
+        Ok(Self { options, handle })
+    }
+
+    fn open(self) -> (ringlog::Result<Engine>, Handle) {
+        (self.options.open(&self.handle.path), self.handle)
+    }
+}

@@ -1,0 +1,44 @@
+//! `ringlog._ringlog`: the engine's public API for Python. The package `ringlog` (in
+//! `python/ringlog`) gives it its names, its exceptions and asyncio.
+//!
+//! Every class is frozen and usable from any thread, with or without a GIL. No call waits while it
+//! holds the GIL, no lock of ours is held while the GIL is waited for, nothing of ours runs Python
+//! on a thread of the engine. The module never decides what an error means or when something is
+//! durable: the engine does.
+
+#![expect(unsafe_code, reason = "buffers that Python looks into, and the signal mask of threads")]
+#![expect(clippy::needless_pass_by_value, reason = "Python's calls hand over what they pass")]
+
+mod batch;
+mod engine;
+mod error;
+mod guard;
+mod input;
+mod reader;
+mod record;
+mod topic;
+mod wait;
+
+use pyo3::prelude::*;
+
+/// The engine, for the package `ringlog`.
+#[pymodule(gil_used = false)]
+mod _ringlog {
+    #[pymodule_export]
+    use super::batch::{PyBatch, PyBatchIter};
+    #[pymodule_export]
+    use super::engine::{_open, PyEngine};
+    #[pymodule_export]
+    use super::reader::{PyBatchReader, PyReader};
+    #[pymodule_export]
+    use super::record::PyRecord;
+    #[pymodule_export]
+    use super::topic::{PyPartition, PyTopic};
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::guard::install();
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}
