@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::contest::enter::EnterArgs;
 use crate::demo::Spoil;
+use crate::workload::result::Mode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Measures Ringlog beside the device it runs on.
@@ -30,8 +32,12 @@ pub enum Command {
     Limit,
     /// Appends acknowledged when durable: D1, D2 (a, b), D3
     Durable(WorkloadArgs),
-    /// Appends acknowledged when written: A1 with 100 B and 1 KiB
+    /// Appends acknowledged when written: A1 with 100 B and 1 KiB, A2
     Written(WorkloadArgs),
+    /// Durable appends spread over 1,000 partitions, beside one: F1
+    Spread(WorkloadArgs),
+    /// Reading everything warm, every byte added up, beside plain memory: R1
+    Read(WorkloadArgs),
     /// Opening a cleanly closed log in a fresh process with a cold cache
     Open(OpenArgs),
     /// A real event stream, a writer killed in the middle, and the proof that nothing was lost
@@ -40,6 +46,9 @@ pub enum Command {
     Idle,
     /// All of these but the demo
     All(WorkloadArgs),
+    /// Takes part in a contest, told when by standard input
+    #[command(hide = true)]
+    Enter(EnterArgs),
     /// Opens a directory once and prints what it took, for `open`
     #[command(hide = true)]
     OpenOnce {
@@ -54,6 +63,20 @@ pub enum Command {
         /// How long to watch.
         secs: f64,
     },
+}
+
+impl Command {
+    /// Options of the workloads, of those that have them.
+    pub fn workloads(&self) -> Option<&WorkloadArgs> {
+        match self {
+            Self::Durable(args)
+            | Self::Written(args)
+            | Self::Spread(args)
+            | Self::Read(args)
+            | Self::All(args) => Some(args),
+            _ => None,
+        }
+    }
 }
 
 /// Options of all commands.
@@ -109,7 +132,8 @@ pub fn seconds(seconds: f64) -> Duration {
 /// Options of the workloads.
 #[derive(Clone, Debug, Args)]
 pub struct WorkloadArgs {
-    /// Only the workloads of these names (d1, d2a, d2b, d3, a1-100, a1-1k)
+    /// Only the workloads of these names (d1, d2a, d2b, d3, a1-100, a1-1k,
+    /// a2, r1-100-1, r1-100-256, r1-1k-1, r1-1k-256)
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub only: Vec<String>,
     /// Whether the log grows or its segments are recycled
@@ -146,6 +170,11 @@ pub struct WorkloadArgs {
 }
 
 impl WorkloadArgs {
+    /// Whether the workload called `name` is asked for.
+    pub fn asks_for(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+
     /// Time of each repeat.
     pub fn time(&self, options: &Options) -> Duration {
         seconds(self.secs.unwrap_or(if options.quick { 0.4 } else { 2.0 }))
@@ -161,6 +190,17 @@ pub enum ModeChoice {
     Steady,
     /// One, then the other
     Both,
+}
+
+impl ModeChoice {
+    /// The modes themselves.
+    pub const fn modes(self) -> &'static [Mode] {
+        match self {
+            Self::Growth => &[Mode::Growth],
+            Self::Steady => &[Mode::Steady],
+            Self::Both => &[Mode::Growth, Mode::Steady],
+        }
+    }
 }
 
 /// How the engine does its I/O.

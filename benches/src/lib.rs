@@ -5,6 +5,7 @@
 //! nobody has to build those engines who does not run it.
 
 pub mod cli;
+pub mod contest;
 pub mod demo;
 pub mod error;
 mod idle;
@@ -12,7 +13,10 @@ pub mod limit;
 pub mod machine;
 mod open;
 pub mod progress;
+pub mod quiet;
+pub mod reading;
 pub mod report;
+pub mod spread;
 pub mod stats;
 pub mod target;
 pub mod usage;
@@ -24,10 +28,13 @@ use std::fs;
 use serde::Serialize;
 use tempfile::TempDir;
 
-use crate::cli::{Cli, Command, Options};
-use crate::error::{Context, Result};
+use crate::cli::{Cli, Command, Options, WorkloadArgs};
+use crate::contest::enter::EnterArgs;
+use crate::error::{Context, Error, Result};
 use crate::machine::Machine;
+use crate::reading::Task;
 use crate::report::Report;
+use crate::workload::spec::Spec;
 
 /// What every command needs.
 #[derive(Debug)]
@@ -72,12 +79,40 @@ pub fn start(options: Options) -> Result<Bench> {
     Ok(Bench { options, seed, report })
 }
 
+/// An error if a workload is asked for that is none.
+fn known(options: &Options, args: &WorkloadArgs) -> Result<()> {
+    let is_known = |name: &str| Spec::named(name).is_some() || Task::named(options, name).is_some();
+    match args.only.iter().find(|name| !is_known(name)) {
+        Some(name) => Err(Error::new(format!("no workload is named {name}"))),
+        None => Ok(()),
+    }
+}
+
+/// Becomes an entrant of ours.
+pub fn enter(options: &Options, args: &EnterArgs) -> Result<()> {
+    let name = args.workload.as_str();
+    let done = match (Task::named(options, name), Spec::named(name)) {
+        (Some(task), _) => reading::enter(options, args, &task),
+        (None, Some(spec)) if args.entrant == "ringlog" => {
+            Some(contest::enter::append::<target::ringlog::Ringlog>(options, args, &spec))
+        }
+        _ => None,
+    };
+    done.unwrap_or_else(|| Err(contest::enter::unknown(args)))
+}
+
 /// Runs what the command line asks for.
 pub fn run(cli: Cli) -> Result<()> {
+    if let Some(args) = cli.command.workloads() {
+        known(&cli.options, args)?;
+    }
     match cli.command {
         Command::Limit => limit::run(&mut start(cli.options)?),
         Command::Durable(args) => workload::run(&mut start(cli.options)?, workload::DURABLE, &args),
         Command::Written(args) => workload::run(&mut start(cli.options)?, workload::WRITTEN, &args),
+        Command::Spread(args) => spread::run(&mut start(cli.options)?, &args),
+        Command::Read(args) => reading::run(&mut start(cli.options)?, &args),
+        Command::Enter(args) => enter(&cli.options, &args),
         Command::Open(args) => open::run(&mut start(cli.options)?, args),
         Command::OpenOnce { dir } => open::once(&dir),
         Command::Demo(args) => {
@@ -91,6 +126,8 @@ pub fn run(cli: Cli) -> Result<()> {
             limit::run(&mut bench)?;
             let all = [workload::DURABLE, workload::WRITTEN].concat();
             workload::run(&mut bench, &all, &args)?;
+            spread::run(&mut bench, &args)?;
+            reading::run(&mut bench, &args)?;
             open::run(&mut bench, cli::OpenArgs { large: false, drop_caches: false })?;
             idle::run(&mut bench)
         }

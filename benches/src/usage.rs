@@ -27,6 +27,11 @@ pub fn peak_resident_bytes() -> Result<u64> {
     status_bytes("VmHWM:")
 }
 
+/// Resident memory in bytes that belongs to no file, now (`RssAnon`).
+pub fn anonymous_bytes() -> Result<u64> {
+    status_bytes("RssAnon:")
+}
+
 /// Lets the peak start again from what is resident now.
 pub fn reset_peak() -> Result<()> {
     fs::write("/proc/self/clear_refs", "5").context("resetting the peak of resident memory")

@@ -23,6 +23,8 @@ pub enum Level {
 pub struct Setup {
     /// Acknowledgement level of every append.
     pub level: Level,
+    /// Partitions of the topic, or what the target has in their place.
+    pub partitions: u32,
     /// Size of a segment.
     pub segment_bytes: Option<u64>,
     /// Size of the ring.
@@ -43,16 +45,17 @@ pub trait Target: Sync + Sized {
     /// A new log in `dir`, which exists and is empty.
     fn open(dir: &Path, setup: &Setup) -> Result<Self>;
 
-    /// Appends and waits for the acknowledgement.
-    fn append(&self, values: &[&[u8]]) -> Result<()>;
+    /// Appends to a partition and waits for the acknowledgement.
+    fn append(&self, partition: u32, values: &[&[u8]]) -> Result<()>;
 
-    /// Appends; the values are taken before the return.
-    fn submit(&self, values: &[&[u8]]) -> Self::Pending;
+    /// Appends to a partition; the values are taken before the return.
+    fn submit(&self, partition: u32, values: &[&[u8]]) -> Self::Pending;
 
-    /// Number of records appended so far.
+    /// Number of records appended to the first partition so far.
     fn end(&self) -> u64;
 
-    /// Forgets all records below number `start`.
+    /// Forgets all records of the first partition below number `start`. Workloads with more than
+    /// one partition are not trimmed.
     fn trim(&self, start: u64) -> Result<()>;
 
     /// Bytes of log written so far, headers and padding included, where the target counts them.

@@ -102,8 +102,8 @@ impl Target for Null {
         Ok(Self { level: setup.level, end: AtomicU64::new(0), queue, acknowledger })
     }
 
-    fn append(&self, values: &[&[u8]]) -> Result<()> {
-        let mut pending = self.submit(values);
+    fn append(&self, partition: u32, values: &[&[u8]]) -> Result<()> {
+        let mut pending = self.submit(partition, values);
         if pending.0.is_none() {
             return Ok(());
         }
@@ -116,7 +116,7 @@ impl Target for Null {
         }
     }
 
-    fn submit(&self, values: &[&[u8]]) -> Pending {
+    fn submit(&self, _: u32, values: &[&[u8]]) -> Pending {
         self.end.fetch_add(values.len() as u64, Ordering::Relaxed);
         if self.level == Level::Written {
             return Pending(None);

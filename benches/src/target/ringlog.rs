@@ -1,8 +1,8 @@
-//! The engine as a target: one topic with one partition, of the flush class that acknowledges at
-//! the asked level.
+//! The engine as a target: one topic, of the flush class that acknowledges at the asked level.
 
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
@@ -20,10 +20,24 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Above the largest batch of any workload, and below half of any segment's size.
 const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 
-/// The engine with one partition.
+/// The engine with the partitions of one topic.
 pub struct Ringlog {
     engine: Engine,
-    partition: Partition,
+    partitions: Vec<Partition>,
+    /// Nothing from this record on is forgotten; a reader is there.
+    kept_from: AtomicU64,
+}
+
+impl Ringlog {
+    /// The first partition.
+    pub fn partition(&self) -> &Partition {
+        &self.partitions[0]
+    }
+
+    /// From now on nothing from this record on is forgotten, whatever [`Target::trim`] is asked.
+    pub fn keep_from(&self, record: u64) {
+        self.kept_from.store(record, Ordering::Relaxed);
+    }
 }
 
 /// The engine's future.
@@ -65,33 +79,37 @@ impl Target for Ringlog {
             Level::Written => Flush::Async,
             Level::Durable => Flush::Sync,
         };
-        let spec = TopicSpec::new("bench").flush(flush);
+        let spec = TopicSpec::new("bench").flush(flush).partitions(setup.partitions);
         let topic = engine.create_topic(spec).context("creating a topic")?;
-        let partition = topic.partition(0).context("its first partition")?;
-        Ok(Self { engine, partition })
+        let partitions = (0..setup.partitions).map(|id| topic.partition(id));
+        let partitions = partitions.collect::<ringlog::Result<_>>().context("its partitions")?;
+        Ok(Self { engine, partitions, kept_from: AtomicU64::new(u64::MAX) })
     }
 
-    fn append(&self, values: &[&[u8]]) -> Result<()> {
+    fn append(&self, partition: u32, values: &[&[u8]]) -> Result<()> {
+        let partition = &self.partitions[partition as usize];
         match values {
-            [value] => self.partition.append(Record::new(value)).map(drop),
-            _ => self.partition.append_many(&records(values)).map(drop),
+            [value] => partition.append(Record::new(value)).map(drop),
+            _ => partition.append_many(&records(values)).map(drop),
         }
         .context("appending")
     }
 
-    fn submit(&self, values: &[&[u8]]) -> Pending {
+    fn submit(&self, partition: u32, values: &[&[u8]]) -> Pending {
+        let partition = &self.partitions[partition as usize];
         Pending(match values {
-            [value] => self.partition.append_async(Record::new(value)),
-            _ => self.partition.append_async_with(&records(values), AppendOptions::default()),
+            [value] => partition.append_async(Record::new(value)),
+            _ => partition.append_async_with(&records(values), AppendOptions::default()),
         })
     }
 
     fn end(&self) -> u64 {
-        self.partition.info().map_or(0, |info| info.end.0)
+        self.partition().info().map_or(0, |info| info.end.0)
     }
 
     fn trim(&self, start: u64) -> Result<()> {
-        self.partition.trim(Offset(start)).context("trimming")
+        let start = start.min(self.kept_from.load(Ordering::Relaxed));
+        self.partition().trim(Offset(start)).context("trimming")
     }
 
     fn log_bytes(&self) -> Option<u64> {

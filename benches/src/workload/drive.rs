@@ -78,8 +78,9 @@ fn one<T: Target>(
     let mut index = 0;
     let mut append = || {
         values.fill(index, spec.batch, &mut batch);
+        let partition = spec.partition(index);
         index += spec.batch;
-        target.append(&batch)
+        target.append(partition, &batch)
     };
     let warm = Instant::now() + times.warm_up;
     while Instant::now() < warm {
@@ -165,10 +166,11 @@ impl<T: Target, C: FnOnce()> FutureLoop<'_, T, C> {
     fn submit(&mut self, slot: usize, mut now: Instant) -> Result<()> {
         while !self.is_over(now) {
             self.values.fill(self.index, self.spec.batch, &mut self.batch);
+            let partition = self.spec.partition(self.index);
             self.index += self.spec.batch;
             self.submitted[slot] = now;
             self.in_flight += 1;
-            match self.slots.start(slot, self.target.submit(&self.batch)) {
+            match self.slots.start(slot, self.target.submit(partition, &self.batch)) {
                 Poll::Ready(result) => now = self.acknowledged(slot, result)?,
                 Poll::Pending => return Ok(()),
             }
@@ -205,12 +207,14 @@ fn threads<T: Target>(
     let produce = |producer: usize| -> Result<Count> {
         let mut count = Count::new();
         let mut batch = Vec::with_capacity(spec.batch);
-        let mut index = producer * 61;
+        // Producers start at different partitions, and stay different.
+        let mut index = producer * 61 * spec.batch;
         let mut last = Instant::now();
         loop {
             values.fill(index, spec.batch, &mut batch);
+            let partition = spec.partition(index);
             index += spec.batch;
-            target.append(&batch)?;
+            target.append(partition, &batch)?;
             let now = Instant::now();
             match phase.load(Ordering::Relaxed) {
                 WARMING => {}
@@ -259,6 +263,7 @@ mod tests {
     fn null(level: Level) -> Null {
         let setup = Setup {
             level,
+            partitions: 1,
             segment_bytes: None,
             ring_bytes: None,
             group_bytes: None,
@@ -308,13 +313,13 @@ mod tests {
         fn open(_: &std::path::Path, _: &Setup) -> Result<Self> {
             Err(Error::new("made by the test"))
         }
-        fn append(&self, values: &[&[u8]]) -> Result<()> {
-            self.inner.append(values)
+        fn append(&self, partition: u32, values: &[&[u8]]) -> Result<()> {
+            self.inner.append(partition, values)
         }
-        fn submit(&self, values: &[&[u8]]) -> Self::Pending {
+        fn submit(&self, partition: u32, values: &[&[u8]]) -> Self::Pending {
             let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
             self.most.fetch_max(now, Ordering::Relaxed);
-            WatchedPending(self.inner.submit(values), &self.in_flight)
+            WatchedPending(self.inner.submit(partition, values), &self.in_flight)
         }
         fn end(&self) -> u64 {
             self.inner.end()

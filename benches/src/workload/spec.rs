@@ -53,6 +53,8 @@ pub struct Spec {
     pub value_bytes: usize,
     /// Records of each append, which is one batch.
     pub batch: usize,
+    /// Partitions, to which the batches go in turn.
+    pub partitions: u32,
     /// Batches in flight.
     pub in_flight: usize,
     /// Who appends.
@@ -69,12 +71,26 @@ pub struct Spec {
     pub log_bytes_per_record: u64,
 }
 
+impl Spec {
+    /// The workload of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = DURABLE.iter().chain(WRITTEN).chain([&F1]);
+        all.copied().find(|spec| spec.name == name)
+    }
+
+    /// The partition of the batch that begins with value number `index`.
+    pub const fn partition(&self, index: usize) -> u32 {
+        ((index / self.batch) % self.partitions as usize) as u32
+    }
+}
+
 const D1: Spec = Spec {
     name: "d1",
     about: "durable, one blocking producer",
     level: Level::Durable,
     value_bytes: 1024,
     batch: 1,
+    partitions: 1,
     in_flight: 1,
     producers: Producers::Threads,
     cells: cell::ONE_BLOCK,
@@ -84,7 +100,8 @@ const D1: Spec = Spec {
     log_bytes_per_record: 4096,
 };
 
-const D2A: Spec = Spec {
+/// Durable, 64 futures of one thread, one partition.
+pub const D2A: Spec = Spec {
     name: "d2a",
     about: "durable, 64 futures of one thread",
     in_flight: 64,
@@ -104,7 +121,16 @@ const D2B: Spec = Spec {
     ..D2A
 };
 
-const D3: Spec = Spec {
+/// As [`D2A`], the appends going to 1,000 partitions in turn. What it is held against is [`D2A`].
+pub const F1: Spec = Spec {
+    name: "f1",
+    about: "durable, 64 futures of one thread, 1,000 partitions in turn",
+    partitions: 1000,
+    ..D2A
+};
+
+/// Durable, batches of 256.
+pub const D3: Spec = Spec {
     name: "d3",
     about: "durable, batches of 256, 8 in flight",
     batch: 256,
@@ -116,7 +142,8 @@ const D3: Spec = Spec {
     ..D2A
 };
 
-const A1_1K: Spec = Spec {
+/// Written, one at a time, 1 KiB.
+pub const A1_1K: Spec = Spec {
     name: "a1-1k",
     about: "written, one blocking producer, 1 KiB",
     level: Level::Written,
@@ -138,15 +165,33 @@ const A1_100: Spec = Spec {
     ..A1_1K
 };
 
+/// Written, batches of 256, 100 B.
+pub const A2: Spec = Spec {
+    name: "a2",
+    about: "written, one blocking producer, batches of 256, 100 B",
+    batch: 256,
+    floor: Floor::PerSec(5_000_000.0),
+    log_bytes_per_record: 108,
+    ..A1_100
+};
+
 /// The durable workloads.
 pub const DURABLE: &[Spec] = &[D1, D2A, D2B, D3];
 
 /// The written workloads.
-pub const WRITTEN: &[Spec] = &[A1_100, A1_1K];
+pub const WRITTEN: &[Spec] = &[A1_100, A1_1K, A2];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batches_go_to_all_partitions_in_turn() {
+        let at = |index| F1.partition(index);
+        assert_eq!([at(0), at(1), at(999), at(1000)], [0, 1, 999, 0]);
+        let spec = Spec { batch: 8, partitions: 2, ..D3 };
+        assert_eq!([0, 7, 8, 15, 16].map(|index| spec.partition(index)), [0, 0, 1, 1, 0]);
+    }
 
     #[test]
     fn a_durable_workload_has_as_many_value_bytes_in_flight_as_its_cells_hold() {
