@@ -21,5 +21,9 @@ test-long: setup ## What takes longer than a change should wait for
 bench: setup ## The device's own figures, and ours beside them
 	@cargo run --release --locked --package ringlog-benches -- all
 
+install: ## Install the C library: PREFIX=/usr/local; DESTDIR= for packagers
+	@tests/scripts/setup rust
+	@ffi/package/install
+
 fmt: setup ## Format the sources
 	@cargo fmt --all

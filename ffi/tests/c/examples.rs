@@ -46,7 +46,7 @@ pub fn trials(kit: &'static Kit) -> Vec<Trial> {
 fn try_out(kit: &Kit, example: &Example) -> Outcome {
     let dir = kit.scratch()?;
     let program = dir.path().join("example");
-    let language = if example.file.ends_with(".c") { "cc" } else { "c++" };
+    let language = if example.standard.contains("++") { "c++" } else { "cc" };
     let mut command = compiler(language, example.standard);
     command.arg(kit.source("examples").join(example.file));
     kit.link(&mut command, &program)?;

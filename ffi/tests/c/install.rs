@@ -1,5 +1,5 @@
 //! `make install` into a scratch prefix, and a project that is built against what is there: with
-//! pkg-config and with CMake, shared and static.
+//! pkg-config and with `CMake`, shared and static.
 
 use std::fs;
 use std::path::PathBuf;
@@ -43,8 +43,8 @@ fn places(kit: &Kit) -> Outcome {
     let version = env!("CARGO_PKG_VERSION");
     let link = |name: &str| fs::read_link(lib.join(name));
     let real = format!("libringlog.so.{version}");
-    if link("libringlog.so")? != PathBuf::from("libringlog.so.0")
-        || link("libringlog.so.0")? != PathBuf::from(&real)
+    if link("libringlog.so")?.as_os_str() != "libringlog.so.0"
+        || link("libringlog.so.0")?.as_os_str() != real.as_str()
     {
         return Err("the links lead elsewhere".into());
     }
@@ -54,7 +54,7 @@ fn places(kit: &Kit) -> Outcome {
     }
     let mut command = pkg_config_command(kit)?;
     let said = kit::output(command.args(["--modversion", "ringlog"]))?;
-    if said.trim() != version { Err(said.into()) } else { Ok(()) }
+    if said.trim() == version { Ok(()) } else { Err(said.into()) }
 }
 
 fn pkg_config_command(kit: &Kit) -> Result<Command, Failed> {

@@ -29,6 +29,7 @@ pub fn target() -> PathBuf {
     deps.parent().expect("`deps` lies in the profile's directory").to_path_buf()
 }
 
+#[expect(clippy::unused_self, reason = "one kit for what is built and for where things are")]
 impl Kit {
     pub fn leak() -> &'static Self {
         Box::leak(Box::default())
@@ -162,7 +163,7 @@ pub fn run(command: &mut Command) -> Outcome {
 /// What a command that succeeds writes.
 pub fn output(command: &mut Command) -> Result<String, Failed> {
     let done = command.stdin(Stdio::null()).output();
-    let done = done.map_err(|error| format!("{:?}: {error}", command.get_program()))?;
+    let done = done.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     if done.status.success() {
         return Ok(said);
