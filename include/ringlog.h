@@ -5,8 +5,8 @@
  *
  * What holds for every function:
  *
- * - What `_open`, `_create`, `_new` or `_ref` gives is the caller's until its `_free`, which accepts
- *   NULL. A borrowed pointer names its owner.
+ * - What `_open`, `_create`, `_new` or `_ref` gives is the caller's until its `_free`, which
+ *   accepts NULL. A borrowed pointer names its owner.
  * - A handle must not be used during or after its `_free`. Otherwise a handle may be used by any
  *   number of threads at once where its type says so.
  * - Inputs are copied before a call returns. Outputs are written on success only. `error` may be
@@ -848,7 +848,8 @@ ringlog_status ringlog_submit_flush(const struct ringlog_engine *engine,
  Thread-safe. Blocks for milliseconds; after a crash as long as the tail takes to read; up to
  `lock_timeout_ns` if another process holds the directory.
  Errors: `LOCKED` (the message names the holder), `NOT_A_DATA_DIRECTORY`, `UNSUPPORTED_FORMAT`,
- `READ_ONLY`, `CORRUPT`, `NOT_DURABLE`, `INVALID_ARGUMENT`, `IO`, `NO_SPACE`: nothing was changed.
+ `READ_ONLY`, `CORRUPT`, `NOT_DURABLE`, `INVALID_ARGUMENT`, `IO`, `NO_SPACE`: nothing was
+ changed.
  */
 ringlog_status ringlog_open(const char *path,
                             const struct ringlog_open_options *options,

@@ -1,6 +1,6 @@
 //! Appending, blocking. The bytes are taken before a call returns.
 
-use engine::{Ack, AppendOptions, Appended, Offset};
+use ringlog::{Ack, AppendOptions, Appended, Offset};
 
 use crate::error::{Failure, ringlog_error};
 use crate::guard;
@@ -65,7 +65,7 @@ pub unsafe extern "C" fn ringlog_append(
             unsafe { (enter_stream(stream)?, maybe_out(first_offset)) };
         let options = append_options(flags, timeout_ns)?;
         let append =
-            |records: &[engine::Record<'_>]| Ok(stream.partition.append_with(records, options)?);
+            |records: &[ringlog::Record<'_>]| Ok(stream.partition.append_with(records, options)?);
         // SAFETY: the records are valid for the call, as the header asks.
         let appended = unsafe { input::with_records(records, n, record_size, append) }?;
         answer(first_offset, appended);

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use engine::{Batch, BatchIter, Headers, RecordView};
 use parking_lot::Mutex;
+use ringlog::{Batch, BatchIter, Headers, RecordView};
 
 use crate::error::{Failure, ringlog_error};
 use crate::guard::{self, Health};

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use engine::{Appended, Batch, Completion, CompletionQueue, Offset, Outcome, Reader, Start};
 use parking_lot::Mutex;
+use ringlog::{Appended, Batch, Completion, CompletionQueue, Offset, Outcome, Reader, Start};
 
 use crate::append::append_options;
 use crate::batch::{self, ringlog_batch};
@@ -232,7 +232,7 @@ impl ringlog_cq {
         &self,
         to: &mut ringlog_completion,
         reader: Reader,
-        result: engine::Result<Batch>,
+        result: ringlog::Result<Batch>,
     ) {
         to.op = RINGLOG_OP_READ;
         let lent = self.lent.lock().readers.remove(&to.tag);
@@ -255,7 +255,7 @@ impl ringlog_completion {
         self.error = error::boxed(failure);
     }
 
-    fn set<T>(&mut self, result: engine::Result<T>, with: impl FnOnce(&mut Self, T)) {
+    fn set<T>(&mut self, result: ringlog::Result<T>, with: impl FnOnce(&mut Self, T)) {
         match result {
             Ok(value) => with(self, value),
             Err(error) => self.fail(error.into()),
@@ -311,7 +311,7 @@ pub unsafe extern "C" fn ringlog_submit_append(
         // SAFETY: as above.
         let (cq, _) = unsafe { enter_cq(cq, &stream.health) }?;
         let options = append_options(flags, RINGLOG_DEFAULT_TIMEOUT)?;
-        let submit = |records: &[engine::Record<'_>]| {
+        let submit = |records: &[ringlog::Record<'_>]| {
             Ok(stream.partition.submit_append(&cq.queue, records, options, tag)?)
         };
         // SAFETY: the records are valid for the call, as the header asks.

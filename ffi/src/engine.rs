@@ -4,7 +4,7 @@ use std::ffi::c_char;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::Engine;
+use ringlog::Engine;
 
 use crate::error::{Failure, ringlog_error};
 use crate::guard::{self, Entered, Health};
@@ -56,7 +56,8 @@ pub(crate) unsafe fn enter<'a>(
 /// Thread-safe. Blocks for milliseconds; after a crash as long as the tail takes to read; up to
 /// `lock_timeout_ns` if another process holds the directory.
 /// Errors: `LOCKED` (the message names the holder), `NOT_A_DATA_DIRECTORY`, `UNSUPPORTED_FORMAT`,
-/// `READ_ONLY`, `CORRUPT`, `NOT_DURABLE`, `INVALID_ARGUMENT`, `IO`, `NO_SPACE`: nothing was changed.
+/// `READ_ONLY`, `CORRUPT`, `NOT_DURABLE`, `INVALID_ARGUMENT`, `IO`, `NO_SPACE`: nothing was
+/// changed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ringlog_open(
     path: *const c_char,
@@ -98,7 +99,7 @@ pub unsafe extern "C" fn ringlog_close(
         // SAFETY: NULL or live, as the header asks.
         let engine = unsafe { need(engine) }?;
         if engine.is_inherited() {
-            return Err(engine::Error::Forked.into());
+            return Err(ringlog::Error::Forked.into());
         }
         let timeout = input::timeout(timeout_ns)?.unwrap_or(DRAIN_TIMEOUT);
         Ok(engine.engine.close(timeout)?)

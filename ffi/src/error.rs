@@ -4,7 +4,7 @@ use std::any::Any;
 use std::ffi::{CString, c_char};
 use std::io;
 
-use engine::{Error, ErrorKind};
+use ringlog::{Error, ErrorKind};
 
 use crate::guard;
 use crate::handle::{self, Handle, Tag};

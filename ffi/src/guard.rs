@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use engine::Birth;
+use ringlog::Birth;
 
 use crate::error::{self, Failure, ringlog_error};
 use crate::status::{RINGLOG_OK, ringlog_status};
@@ -47,7 +47,7 @@ impl Health {
     /// Begins a call; a panic before its end poisons the engine for all handles.
     pub(crate) fn enter(&self) -> Result<Entered<'_>, Failure> {
         if self.is_inherited() {
-            return Err(engine::Error::Forked.into());
+            return Err(ringlog::Error::Forked.into());
         }
         if self.poisoned.load(Ordering::Acquire) {
             return Err(Failure::poisoned());

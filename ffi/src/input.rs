@@ -4,7 +4,7 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::time::Duration;
 
-use engine::Record;
+use ringlog::Record;
 
 use crate::error::Failure;
 use crate::sized::{self, Plain};

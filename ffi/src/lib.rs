@@ -1,4 +1,4 @@
-//! The C library: `ringlog.h` over the engine's public API, and nothing that the engine does not do.
+//! The C library: `ringlog.h` over the engine's public API, and nothing that this does not do.
 //!
 //! One pattern everywhere. Handles are opaque; what an `_open`, `_new` or `_ref` gives out is the
 //! caller's until its `_free`, which accepts NULL. Options are structs whose first field is their

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use engine::{Backend, Flush, Options, TopicSpec};
+use ringlog::{Backend, Flush, Options, TopicSpec};
 
 use crate::error::Failure;
 use crate::input;
@@ -93,7 +93,7 @@ impl ringlog_open_options {
             return Err(Failure::invalid(format!("flags {:#x} of open", self.flags)));
         }
         let is_set = |flag| self.flags & flag != 0;
-        let mut options = engine::Engine::options()
+        let mut options = ringlog::Engine::options()
             .create(!is_set(RINGLOG_OPEN_NO_CREATE))
             .allow_volatile(is_set(RINGLOG_OPEN_ALLOW_VOLATILE))
             .backend(self.backend()?);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Batch, Offset, Partition, Reader, Start};
 use parking_lot::{Mutex, MutexGuard};
+use ringlog::{Batch, Offset, Partition, Reader, Start};
 
 use crate::batch::{self, ringlog_batch};
 use crate::error::{Failure, ringlog_error};

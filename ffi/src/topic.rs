@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char};
 use std::sync::Arc;
 
-use engine::{Flush, Partition, Topic, TopicInfo};
+use ringlog::{Flush, Partition, Topic, TopicInfo};
 
 use crate::engine::{enter, ringlog_engine};
 use crate::error::{Failure, ringlog_error};

@@ -14,8 +14,8 @@ const PREFACE: &str = r"/*
  *
  * What holds for every function:
  *
- * - What `_open`, `_create`, `_new` or `_ref` gives is the caller's until its `_free`, which accepts
- *   NULL. A borrowed pointer names its owner.
+ * - What `_open`, `_create`, `_new` or `_ref` gives is the caller's until its `_free`, which
+ *   accepts NULL. A borrowed pointer names its owner.
  * - A handle must not be used during or after its `_free`. Otherwise a handle may be used by any
  *   number of threads at once where its type says so.
  * - Inputs are copied before a call returns. Outputs are written on success only. `error` may be
