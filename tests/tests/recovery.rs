@@ -17,3 +17,5 @@ mod ring;
 mod segments;
 #[path = "recovery/shards.rs"]
 mod shards;
+#[path = "recovery/times.rs"]
+mod times;

@@ -19,6 +19,7 @@ pub(crate) mod replay;
 pub(crate) mod ring;
 pub(crate) mod scan;
 pub(crate) mod segment;
+pub(crate) mod times;
 pub(crate) mod upkeep;
 pub(crate) mod waiters;
 pub(crate) mod walk;

@@ -16,6 +16,7 @@ mod open;
 mod order;
 mod read;
 mod shards;
+mod times;
 mod topic;
 mod topics;
 mod trim;
