@@ -202,6 +202,7 @@ pub(crate) fn read_directory(
         stream: entry.stream,
         first: entry.first,
         end: entry.end,
+        max_timestamp_ms: entry.max_timestamp_ms,
     };
     Some(directory.entries.iter().map(extent).collect())
 }

@@ -59,6 +59,8 @@ pub(crate) struct Extent {
     pub(crate) first: Offset,
     /// Next after the last.
     pub(crate) end: Offset,
+    /// The latest timestamp of its batches.
+    pub(crate) max_timestamp_ms: i64,
 }
 
 /// A segment with its file open for writing.
@@ -222,6 +224,7 @@ impl Segment {
             stream: entry.stream,
             first: entry.first,
             end: entry.end,
+            max_timestamp_ms: entry.max_timestamp_ms(),
         };
         self.note_extents(index.streams.iter().map(extent).collect());
     }

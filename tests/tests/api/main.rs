@@ -18,6 +18,7 @@ mod order;
 mod read;
 mod send;
 mod shards;
+mod times;
 mod topic;
 mod topics;
 mod trim;

@@ -193,6 +193,7 @@ Examples:
   ringlog --data data read orders
   ringlog --data data read orders --partition 1 --from 1000 --max 10
   ringlog --data data read orders --json | jq -r .key
+  ringlog --data data read orders --from-time $(date -d '1 hour ago' +%s000)
   ringlog --data data read names --null | xargs -0 ls -d")]
 pub struct Read {
     /// The topic
@@ -203,6 +204,9 @@ pub struct Read {
     /// Where to begin: earliest, latest, or an offset
     #[arg(long, value_name = "WHERE", default_value = "earliest")]
     pub from: From,
+    /// Begin at the first record of this time or later, in milliseconds since the epoch
+    #[arg(long, value_name = "MS", conflicts_with = "from", allow_negative_numbers = true)]
+    pub from_time: Option<i64>,
     /// At most so many values, all partitions together
     #[arg(long, value_name = "N")]
     pub max: Option<u64>,
