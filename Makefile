@@ -1,6 +1,6 @@
 # Everything a contributor runs. Each target installs what it needs first (tests/scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long bench fmt
+.PHONY: help setup demo test test-long bench compare fmt
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## Show this list
@@ -21,5 +21,10 @@ test-long: setup ## What takes longer than a change should wait for
 bench: setup ## The device's own figures, and ours beside them
 	@cargo run --release --locked --package ringlog-benches -- all
 
+compare: setup ## Other embedded engines, and ours beside them (builds them; needs strace)
+	@cargo run --release --locked --manifest-path benches/compare/Cargo.toml \
+	    --target-dir target -- all
+
 fmt: setup ## Format the sources
 	@cargo fmt --all
+	@cargo fmt --manifest-path benches/compare/Cargo.toml
