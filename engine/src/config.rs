@@ -11,8 +11,8 @@ use crate::limits::{
     BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_BYTES_MAX_DEFAULT,
     GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX, META_PAYLOAD_BYTES_MAX, META_RING_BYTES,
     META_SEGMENT_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, RING_BYTES_DEFAULT, RING_BYTES_MAX,
-    RING_BYTES_MIN, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, WINDOW_BYTES_MAX,
-    WINDOW_TIME_MAX,
+    RING_BYTES_MIN, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SHARDS_MAX,
+    WINDOW_BYTES_MAX, WINDOW_TIME_MAX,
 };
 
 /// When a topic's appends are acknowledged, and which log they go to.
@@ -94,6 +94,8 @@ pub struct Options {
     pub(crate) create: bool,
     pub(crate) allow_volatile: bool,
     pub(crate) backend: Backend,
+    pub(crate) shards: usize,
+    pub(crate) pin_shards: bool,
     pub(crate) append_timeout: Duration,
     pub(crate) lock_timeout: Duration,
     pub(crate) close_timeout: Duration,
@@ -106,6 +108,8 @@ impl Default for Options {
             create: true,
             allow_volatile: false,
             backend: Backend::Auto,
+            shards: 1,
+            pin_shards: false,
             append_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(30),
@@ -206,6 +210,22 @@ impl Options {
         self
     }
 
+    /// How many shards flush the logs (default 1, at most 64): each is a thread with an `io_uring`
+    /// of its own. A topic's partitions are spread over as many logs of its flush class as there
+    /// are shards when it is made, and stay there. A directory may be opened with another number
+    /// each time: its logs are shared out among the shards that there are, nothing moves.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// Whether each shard's thread stays on a processor of its own, in turn those that the process
+    /// may use (default: no, the kernel places them).
+    pub fn pin_shards(mut self, pin: bool) -> Self {
+        self.pin_shards = pin;
+        self
+    }
+
     /// Whether to open on a filesystem that keeps nothing over a power loss (default: no).
     /// *Durable* then means no more than that filesystem's flush.
     pub fn allow_volatile(mut self, allow: bool) -> Self {
@@ -244,6 +264,14 @@ impl Options {
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
+        if !(1..=SHARDS_MAX).contains(&self.shards) {
+            let reason = format!("{} is not within 1..={SHARDS_MAX}", self.shards);
+            return Err(Error::invalid("shards", reason));
+        }
+        self.validate_log()
+    }
+
+    fn validate_log(&self) -> Result<()> {
         let log = &self.log;
         let aligned = GROUP_ALIGN as u64;
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&log.segment_bytes)

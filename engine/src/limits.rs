@@ -30,6 +30,8 @@ pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// Most partitions of a topic.
 pub const TOPIC_PARTITIONS_MAX: u32 = 100_000;
 
+/// Most shards, each a thread with an io_uring of its own.
+pub const SHARDS_MAX: usize = 64;
 /// Highest number of a log, so that every log's ops have names of their own in its shard.
 pub const LOGS_MAX: u32 = 999;
 /// Most partitions a log has ever had; bounds what hostile bytes can make us allocate.

@@ -76,6 +76,8 @@ pub struct TopicModel {
     pub streams: Vec<Stream>,
     /// Its identity, once known.
     pub uuid: Option<String>,
+    /// The log of each partition, once known: for ever.
+    pub logs: Option<Vec<u32>>,
 }
 
 /// Names content for ever: topic's uuid, partition, base offset, epoch.
@@ -237,6 +239,11 @@ impl Oracle {
             if *uuid != info.uuid.to_string() || info.partitions.len() != model.streams.len() {
                 return Err(format!("topic {} is another one", info.name));
             }
+            let logs: Vec<u32> = info.partitions.iter().map(|partition| partition.log).collect();
+            let known = model.logs.get_or_insert_with(|| logs.clone());
+            if *known != logs {
+                return Err(format!("topic {} was on logs {known:?}, now {logs:?}", info.name));
+            }
         }
         let is_there = |name: &String| found.iter().any(|info| info.name == *name);
         for (name, model) in &self.topics {
@@ -247,6 +254,12 @@ impl Oracle {
         self.topics.retain(|name, _| is_there(name));
         self.topics.values_mut().for_each(|model| model.presence = Presence::Present);
         Ok(())
+    }
+
+    /// How many topics have partitions on several logs.
+    pub fn spread(&self) -> u64 {
+        let logs = self.topics.values().filter_map(|model| model.logs.as_ref());
+        logs.filter(|logs| logs.iter().any(|log| *log != logs[0])).count() as u64
     }
 
     fn recovered_partition(&mut self, topic: &str, partition: &Partition, spared: Level) -> Check {

@@ -15,3 +15,5 @@ mod pins;
 mod ring;
 #[path = "recovery/segments.rs"]
 mod segments;
+#[path = "recovery/shards.rs"]
+mod shards;

@@ -3,16 +3,21 @@
 //! A change whose wait ended early may become durable later. Until that is known no other change is
 //! made: the next one would give out the same streams again, and a recovery would find both.
 
+use std::sync::Arc;
+
 use parking_lot::MutexGuard;
 
-use super::{Inner, META};
+use super::open::check_rings;
+use super::{Inner, META, placement};
 use crate::config::{Ack, Flush};
 use crate::error::{Error, Result};
 use crate::format::frame::FrameKind;
 use crate::ids::{LogId, StreamId};
+use crate::limits::{LOGS_MAX, STREAMS_MAX};
+use crate::log::Log;
 use crate::log::append::{Payload, Progress};
 use crate::log::recovery;
-use crate::topic::catalog::{Change, to_json};
+use crate::topic::catalog::{Change, Placement, to_json};
 
 const WHAT: Payload = Payload { stream: StreamId(0), kind: FrameKind::Metadata, records: 0 };
 
@@ -45,27 +50,73 @@ impl Inner {
         Ok(unsettled)
     }
 
-    /// The number of the log of this class, made if this is the first topic of it.
-    pub(super) fn log_for(&self, flush: Flush, unsettled: &mut Vec<Unsettled>) -> Result<u32> {
-        let found = self.catalog.read().log_of(flush).map(|(id, _)| id);
-        let id = match found {
-            Some(id) => id,
-            None => self.create_log(flush, unsettled)?,
+    /// Where the partitions of a new topic go: spread over the emptiest log of this class of each
+    /// shard, which is made if there is none.
+    pub(super) fn place(
+        &self,
+        partitions: u32,
+        flush: Flush,
+        unsettled: &mut Vec<Unsettled>,
+    ) -> Result<Vec<Placement>> {
+        let (loads, there) = {
+            let catalog = self.catalog.read();
+            (catalog.loads(), catalog.logs_of(flush).collect::<Vec<_>>())
         };
-        // One whose first opening failed is in the catalog all the same, and never made anew.
-        if !self.logs.read().contains_key(&LogId(id)) {
-            let id = LogId(id);
-            let recovered = recovery::recover(&self.maker.disk, id, &self.options.log)?;
-            self.adopt(&self.maker.make(id, flush, &self.options.log, recovered)?);
+        let mut logs = Vec::new();
+        for id in there {
+            let load = loads.get(&id).copied().unwrap_or(0);
+            logs.push((id, self.opened_log(id, flush)?.shard, load));
         }
-        Ok(id)
+        let from = placement::candidates(&logs, self.options.shards);
+        let mut runs = Vec::new();
+        for (log, partitions) in placement::spread(partitions, from) {
+            let log = match log {
+                Some(id) => id,
+                None => self.create_log(flush, unsettled)?,
+            };
+            let there = self.catalog.read().logs.get(&log).copied();
+            let first_stream = there.map_or(0, |log| log.next_stream);
+            if first_stream.saturating_add(partitions) > STREAMS_MAX {
+                let reason = format!("log {log} has had {first_stream} of at most {STREAMS_MAX}");
+                return Err(Error::invalid("partitions", reason));
+            }
+            runs.push(Placement { log, first_stream, partitions });
+        }
+        Ok(runs)
+    }
+
+    /// A log of the catalog, on its shard. One whose first opening failed is in the catalog all the
+    /// same, and never made anew.
+    fn opened_log(&self, id: u32, flush: Flush) -> Result<Arc<Log>> {
+        let id = LogId(id);
+        if let Some(log) = self.logs.read().get(&id) {
+            return Ok(Arc::clone(log));
+        }
+        let shard = {
+            let logs = self.logs.read();
+            let hosted = logs.values().filter(|log| log.id != META);
+            let hosted = hosted.map(|log| (log.class, log.shard));
+            placement::shard_for(flush, hosted, self.options.shards)
+        };
+        let recovered = recovery::recover(&self.maker.disk, id, &self.options.log)?;
+        let log = self.maker.make(id, flush, shard, &self.options.log, recovered)?;
+        self.adopt(&log);
+        Ok(log)
     }
 
     fn create_log(&self, flush: Flush, unsettled: &mut Vec<Unsettled>) -> Result<u32> {
-        let last = self.catalog.read().logs.keys().next_back().copied();
+        let (last, there) = {
+            let logs = &self.catalog.read().logs;
+            (logs.keys().next_back().copied(), logs.len())
+        };
         let id = last.unwrap_or(META.0) + 1;
+        if id > LOGS_MAX {
+            return Err(Error::invalid("shards", format!("there are {LOGS_MAX} logs already")));
+        }
+        check_rings(&self.options, there + 1)?;
         recovery::create(&self.maker.disk, LogId(id), &self.options.log)?;
         self.change(Change::LogCreated { id, flush }, unsettled)?;
+        self.opened_log(id, flush)?;
         Ok(id)
     }
 
@@ -125,19 +176,21 @@ impl Inner {
         match &change {
             Change::LogCreated { .. } => {}
             Change::TopicCreated(topic) => {
-                let log = self.log(LogId(topic.log))?;
-                for stream in topic.first_stream..topic.first_stream + topic.partitions {
-                    log.add_stream(StreamId(stream), recovery::fresh_stream());
+                for (run, log) in topic.placement.iter().zip(self.logs_of(topic)?.iter()) {
+                    for stream in run.streams() {
+                        log.add_stream(StreamId(stream), recovery::fresh_stream());
+                    }
                 }
             }
             Change::TopicDeleted { uuid } => {
                 let topic = self.catalog.read().topic_of(*uuid).cloned();
                 if let Some(topic) = topic {
-                    let log = self.log(LogId(topic.log))?;
-                    for stream in topic.first_stream..topic.first_stream + topic.partitions {
-                        log.remove_stream(StreamId(stream));
+                    for (run, log) in topic.placement.iter().zip(self.logs_of(&topic)?.iter()) {
+                        for stream in run.streams() {
+                            log.remove_stream(StreamId(stream));
+                        }
+                        log.trimmed();
                     }
-                    log.trimmed();
                 }
             }
         }

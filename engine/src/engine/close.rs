@@ -1,4 +1,4 @@
-//! Closing: no more claims; everything flushed; the shard ended; index and checkpoint with the
+//! Closing: no more claims; everything flushed; the shards ended; index and checkpoint with the
 //! exact end; then the lock. Dropping the last handle does the same.
 
 use std::sync::Arc;
@@ -29,9 +29,11 @@ impl Inner {
         // closed.
         let changing = self.changing.try_lock_for(timeout);
         let logs = self.stop_claims();
-        let drained = self.runner.end(timeout.saturating_sub(started.elapsed()));
-        self.maintenance.end();
-        let outcome = if drained && changing.is_some() {
+        let left = || timeout.saturating_sub(started.elapsed());
+        let drained = self.runner.end(left());
+        // What it does may hang as the device does.
+        let kept_up = self.maintenance.end(left());
+        let outcome = if drained && kept_up && changing.is_some() {
             finish(&logs)
         } else {
             Err(Error::Timeout { after: timeout, outcome_unknown: true })
@@ -39,8 +41,8 @@ impl Inner {
         for log in &logs {
             log.stop(Stop::Closed);
         }
-        // Ends here unless the shard still has I/O in flight, which then keeps it; or a change
-        // still writes: then it ends with the last handle.
+        // Ends here unless a shard or upkeep still has I/O in flight, which then keeps it; or a
+        // change still writes: then it ends with the last handle.
         if changing.is_some() {
             self.lock.lock().take();
         }
@@ -84,7 +86,7 @@ impl Drop for Inner {
             // itself: it drains and ends by itself, and the next open recovers.
             self.stop_claims();
             self.runner.end(Duration::ZERO);
-            self.maintenance.end();
+            self.maintenance.end(Duration::ZERO);
             return;
         }
         // Nobody is left to hear of a failure; what was acknowledged is safe all the same.

@@ -17,6 +17,8 @@ use crate::topic::TopicInfo;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Capabilities {
+    /// How many shards flush the logs.
+    pub shards: usize,
     /// The driver: `io_uring` or `pwritev2`.
     pub driver: String,
     /// Why this one.
@@ -41,6 +43,8 @@ pub struct LogCapabilities {
     pub log: String,
     /// Its flush class.
     pub flush: Flush,
+    /// The shard that flushes it.
+    pub shard: usize,
     /// Size of its ring in bytes.
     pub ring_bytes: u64,
     /// Whether the ring is a file, which survives the process.
@@ -83,6 +87,7 @@ impl Engine {
         let facts = self.inner.maker.disk.facts();
         let logs = self.inner.each_log(Log::capabilities);
         Capabilities {
+            shards: self.shards(),
             driver: driver.to_owned(),
             driver_reason,
             filesystem: facts.filesystem.clone(),
@@ -131,6 +136,7 @@ impl Log {
         LogCapabilities {
             log: self.name.clone(),
             flush: self.class,
+            shard: self.shard,
             ring_bytes: self.ring.len(),
             ring_in_file: self.ring_in_file,
             written: if self.ring_in_file {

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::Weak;
-use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::buf::thread;
+use crate::driver::disk::LockGuard;
 use crate::error::{Error, Result};
 use crate::log::{Log, MaintenanceSignal};
+use crate::shard::Worker;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -16,7 +17,7 @@ pub(crate) struct Maintenance {
     logs: Mutex<Vec<Arc<Log>>>,
     state: Mutex<State>,
     condvar: Condvar,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    worker: Mutex<Option<Arc<Worker>>>,
 }
 
 #[derive(Debug, Default)]
@@ -41,17 +42,19 @@ impl Maintenance {
         self.logs.lock().push(log);
     }
 
-    /// Starts the thread; without it, [`run_pending`](Self::run_pending) is called by hand.
-    pub(crate) fn spawn(this: &Arc<Self>) -> Result<()> {
+    /// Starts the thread; without it, [`run_pending`](Self::run_pending) is called by hand. It
+    /// keeps `lock` until it has ended: what it still writes must not meet the next writer's.
+    pub(crate) fn spawn(this: &Arc<Self>, lock: LockGuard) -> Result<()> {
         let shared = Arc::clone(this);
         let run = move || {
             while shared.wait() {
                 shared.run();
             }
+            drop(lock);
         };
-        let handle = thread::spawn("ringlog-upkeep", run)
+        let worker = Worker::spawn("ringlog-upkeep", run)
             .map_err(|error| Error::io("start a thread for", "upkeep", error))?;
-        *this.thread.lock() = Some(handle);
+        *this.worker.lock() = Some(Arc::new(worker));
         Ok(())
     }
 
@@ -68,8 +71,15 @@ impl Maintenance {
     fn run(&self) {
         let logs = self.logs.lock().clone();
         for log in &logs {
+            if self.state.lock().ending {
+                return;
+            }
             log.maintain();
         }
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.state.lock().pending
     }
 
     /// Does what has been signalled since; whether there was anything.
@@ -81,17 +91,32 @@ impl Maintenance {
         pending
     }
 
-    /// Ends the thread after what it is doing, and forgets the logs.
-    pub(crate) fn end(&self) {
+    /// Ends the thread after what it is doing, and forgets the logs; false if that takes longer
+    /// than `timeout`.
+    pub(crate) fn end(&self, timeout: Duration) -> bool {
         self.state.lock().ending = true;
         self.condvar.notify_one();
-        let handle = self.thread.lock().take();
-        if let Some(handle) = handle
-            && handle.thread().id() != std::thread::current().id()
-        {
-            // A panic there has latched nothing that is not in the logs' own state.
-            let _ = handle.join();
-        }
+        let worker = self.worker.lock().clone();
+        // A panic there has latched nothing that is not in the logs' own state.
+        let ended = worker.is_none_or(|worker| worker.is_current() || worker.join(timeout));
         self.logs.lock().clear();
+        ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upkeep_that_hangs_is_not_waited_for_beyond_the_deadline() {
+        let maintenance = Maintenance::default();
+        let (hang, gone) = crossbeam::channel::bounded::<()>(0);
+        let hangs = move || assert!(gone.recv().is_err());
+        let worker = Worker::spawn("hangs", hangs).unwrap();
+        *maintenance.worker.lock() = Some(Arc::new(worker));
+        assert!(!maintenance.end(Duration::from_millis(10)));
+        drop(hang);
+        assert!(maintenance.end(Duration::from_secs(60)));
     }
 }

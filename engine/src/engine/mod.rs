@@ -1,4 +1,4 @@
-//! An engine: an open data directory, its logs, the shard that flushes them and the thread that
+//! An engine: an open data directory, its logs, the shards that flush them and the thread that
 //! does the slow work. Opening recovers; closing, or dropping, flushes and leaves a clean end.
 
 mod changes;
@@ -6,6 +6,7 @@ mod close;
 mod info;
 mod maintenance;
 pub(crate) mod open;
+mod placement;
 mod runner;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
@@ -24,9 +25,10 @@ use crate::buf::fork::{Birth, LeakedInChild};
 use crate::clock::Clock;
 use crate::config::{Ack, Options};
 use crate::driver::disk::LockGuard;
+#[cfg(feature = "sim")]
+use crate::driver::op::Driver;
 use crate::error::{Error, Result};
 use crate::ids::LogId;
-use crate::limits::STREAMS_MAX;
 use crate::log::{Log, Stop};
 use crate::topic::catalog::{Catalog, Change, TopicMeta};
 use crate::topic::completion::CompletionQueue;
@@ -110,7 +112,8 @@ impl Engine {
         Arc::clone(&self.inner) as Arc<dyn Host>
     }
 
-    /// Makes a topic, durably, and its log if it is the first of its flush class. Blocks.
+    /// Makes a topic, durably, its partitions spread over the shards, and the first log of its
+    /// flush class on a shard that has none yet. Blocks.
     ///
     /// # Errors
     /// [`Error::TopicExists`], [`Error::InvalidArgument`] for a name or count out of range,
@@ -126,22 +129,15 @@ impl Engine {
         if self.inner.catalog.read().topic(&spec.name).is_some() {
             return Err(Error::TopicExists { topic: spec.name });
         }
-        let id = self.inner.log_for(spec.flush, changing)?;
-        let first_stream = self.inner.catalog.read().logs.get(&id).map_or(0, |log| log.next_stream);
-        if first_stream.saturating_add(spec.partitions) > STREAMS_MAX {
-            let reason = format!("this log has had {first_stream} of at most {STREAMS_MAX}");
-            return Err(Error::invalid("partitions", reason));
-        }
+        let placement = self.inner.place(spec.partitions, spec.flush, changing)?;
         let meta = TopicMeta {
             name: spec.name,
             uuid: self.inner.maker.disk.fresh_uuid(),
             flush: spec.flush,
             partitions: spec.partitions,
-            log: id,
-            first_stream,
+            placement,
         };
         let name = meta.name.clone();
-        self.inner.log(LogId(id))?;
         self.inner.change(Change::TopicCreated(meta), changing)?;
         self.topic(&name)
     }
@@ -155,8 +151,8 @@ impl Engine {
         let catalog = self.inner.catalog.read();
         let unknown = || Error::UnknownTopic { topic: name.to_owned() };
         let meta = catalog.topic(name).ok_or_else(unknown)?;
-        let log = self.inner.log(LogId(meta.log))?;
-        Ok(Topic::new(Arc::clone(meta), log, self.host()))
+        let logs = self.inner.logs_of(meta)?;
+        Ok(Topic::new(Arc::clone(meta), logs, self.host()))
     }
 
     /// The topic of this name, made if it is not there. One that is there stays as it is, whatever
@@ -194,7 +190,7 @@ impl Engine {
         let mut changing = self.inner.begin_change()?;
         let unknown = || Error::UnknownTopic { topic: name.to_owned() };
         let meta = self.inner.catalog.read().topic(name).cloned().ok_or_else(unknown)?;
-        self.inner.log(LogId(meta.log))?;
+        self.inner.logs_of(&meta)?;
         self.inner.change(Change::TopicDeleted { uuid: meta.uuid }, &mut changing)
     }
 
@@ -264,7 +260,12 @@ impl Engine {
         self.inner.close(timeout)
     }
 
-    /// Turns the shard and upkeep once, where no thread does.
+    /// How many shards flush its logs.
+    pub fn shards(&self) -> usize {
+        self.inner.runner.shards()
+    }
+
+    /// Turns every shard, and upkeep, once, where no thread does.
     #[cfg(feature = "sim")]
     pub fn turn(&self) {
         self.inner.runner.turn();
@@ -282,8 +283,9 @@ impl Engine {
         clock: Clock,
     ) -> Result<Self> {
         options.validate()?;
-        let driver = Box::new(crate::driver::sim::SimDriver::new(disk));
-        open::open(Arc::new(disk.clone()), options, clock, open::Turned::ByCaller(driver))
+        let driver = || Box::new(crate::driver::sim::SimDriver::new(disk)) as Box<dyn Driver>;
+        let drivers = (0..options.shards).map(|_| driver()).collect();
+        open::open(Arc::new(disk.clone()), options, clock, open::Turned::ByCaller(drivers))
     }
 }
 
@@ -334,7 +336,12 @@ impl Inner {
         })
     }
 
-    /// Hands a log to the shard and to maintenance.
+    /// The logs of a topic's placement, run by run.
+    fn logs_of(&self, topic: &TopicMeta) -> Result<Arc<[Arc<Log>]>> {
+        topic.placement.iter().map(|run| self.log(LogId(run.log))).collect()
+    }
+
+    /// Hands a log to its shard and to maintenance.
     fn adopt(&self, log: &Arc<Log>) {
         self.maintenance.add(Arc::clone(log));
         self.runner.add(Arc::clone(log));

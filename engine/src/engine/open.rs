@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use super::maintenance::Maintenance;
+use super::placement;
 use super::runner::Runner;
 use super::{Engine, Inner, META};
 use crate::buf::fork::{Birth, LeakedInChild};
@@ -17,7 +18,7 @@ use crate::buf::{RingMap, Waker};
 use crate::clock::Clock;
 use crate::config::{Backend, Flush, LogOptions, Options};
 use crate::driver::DriverChoice;
-use crate::driver::disk::{Disk, DiskRef, LockGuard, full_path, io_error};
+use crate::driver::disk::{DirEntry, Disk, DiskRef, LockGuard, full_path, io_error};
 use crate::driver::op::Driver;
 use crate::error::{Error, Result};
 use crate::format::engine_meta::{EngineMeta, MetaError};
@@ -30,27 +31,28 @@ use crate::log::ring::Ring;
 use crate::log::writer::{Start, Writer};
 use crate::log::{Log, MaintenanceSignal, Parts, Stop, checkpoints};
 use crate::metrics::Counters;
-use crate::shard::{Control, Shard, spawn};
+use crate::shard::{self, Control, spawn};
 use crate::topic::catalog::Catalog;
 
 pub(crate) const META_FILE: &str = "engine.meta";
 /// What a directory may hold before its first creation has finished.
 const OWN_NAMES: [&str; 5] = ["LOCK", "READERS", "engine.meta.tmp", "log-000", "lost+found"];
 
-/// Who turns the shard.
+/// Who turns the shards.
 pub(crate) enum Turned {
-    /// A thread of the engine's.
+    /// Threads of the engine's.
     ByThread,
-    /// Whoever calls.
+    /// Whoever calls, each shard with one of these.
     #[cfg_attr(not(feature = "sim"), allow(dead_code, reason = "only the simulator so far"))]
-    ByCaller(Box<dyn Driver>),
+    ByCaller(Vec<Box<dyn Driver>>),
 }
 
 /// What it takes to make a log's shared state.
 pub(crate) struct Maker {
     pub(crate) disk: DiskRef,
     pub(crate) clock: Clock,
-    waker: Waker,
+    /// By shard.
+    wakers: Vec<Waker>,
     signal: MaintenanceSignal,
     file_ring: bool,
 }
@@ -82,19 +84,21 @@ pub(crate) fn open(
         }
         None => initialise(&disk, &options, &clock)?,
     };
-    let control =
-        Arc::new(Control::new().map_err(|e| Error::io("make an eventfd for", disk.root(), e))?);
+    let controls = (0..options.shards).map(|_| Control::new().map(Arc::new));
+    let controls: Vec<Arc<Control>> = controls
+        .collect::<std::io::Result<_>>()
+        .map_err(|error| Error::io("make an eventfd for", disk.root(), error))?;
     let maintenance = Arc::new(Maintenance::default());
     let maker = Maker {
         file_ring: options.log.ring_in_file && disk.facts().no_file_ring.is_none(),
-        waker: control.waker.clone(),
+        wakers: controls.iter().map(|control| control.waker.clone()).collect(),
         signal: Maintenance::signal(&maintenance),
         disk,
         clock: clock.clone(),
     };
     refuse_newer(&maker.disk)?;
     let (logs, catalog) = open_logs(&maker, &options)?;
-    let runner = start(turned, &options, control, &maintenance, &lock, clock)?;
+    let runner = start(turned, &options, controls, &maintenance, &lock, clock)?;
     let inner = Inner {
         birth: Birth::here(),
         maker,
@@ -116,31 +120,33 @@ pub(crate) fn open(
     Ok(Engine { inner: Arc::new(inner) })
 }
 
-/// Starts whoever turns shard and upkeep.
+/// Starts whoever turns shards and upkeep.
 fn start(
     turned: Turned,
     options: &Options,
-    control: Arc<Control>,
+    controls: Vec<Arc<Control>>,
     maintenance: &Arc<Maintenance>,
     lock: &LockGuard,
     clock: Clock,
 ) -> Result<Runner> {
-    let driver = match turned {
-        Turned::ByCaller(driver) => driver,
-        Turned::ByThread => {
-            let choice = match options.backend {
-                Backend::Auto => DriverChoice::Auto,
-                Backend::Uring => DriverChoice::Uring,
-                Backend::Plain => DriverChoice::Plain,
-            };
-            let shard = spawn(control, choice, lock.clone(), clock)?;
-            // Without its mate the shard would keep the lock.
-            Maintenance::spawn(maintenance).inspect_err(|_| shard.control.close())?;
-            return Ok(Runner::Thread(shard));
-        }
+    if let Turned::ByCaller(drivers) = turned {
+        return Ok(Runner::by_caller(controls, drivers, Arc::clone(maintenance), clock));
+    }
+    let choice = match options.backend {
+        Backend::Auto => DriverChoice::Auto,
+        Backend::Uring => DriverChoice::Uring,
+        Backend::Plain => DriverChoice::Plain,
     };
-    let shard = Shard::new(Arc::clone(&control), driver, clock.clone());
-    Ok(Runner::by_caller(shard, control, Arc::clone(maintenance), clock))
+    let all = controls.clone();
+    let threads = controls.into_iter().enumerate().map(|(shard, control)| {
+        let (lock, clock) = (lock.clone(), clock.clone());
+        spawn(control, shard::Start { shard, choice, lock, clock, pin: options.pin_shards })
+    });
+    let threads = threads.collect::<Result<Vec<_>>>();
+    let started =
+        threads.and_then(|threads| Maintenance::spawn(maintenance, lock.clone()).map(|()| threads));
+    // Without its mates a shard would run, and keep the lock, for ever.
+    started.map(Runner::Threads).inspect_err(|_| all.iter().for_each(|control| control.close()))
 }
 
 /// `None`: no engine.meta is there.
@@ -186,15 +192,29 @@ fn check_facts(disk: &dyn Disk, options: &Options) -> Result<()> {
     if let (Some(reason), false) = (&disk.facts().volatile, options.allow_volatile) {
         return Err(Error::NotDurable { path: disk.root().to_path_buf(), reason: reason.clone() });
     }
-    let rings = 2 * options.log.ring_bytes as u64;
+    // A log of each class for each shard, or what is there, if that is more. Whose directory is
+    // not there yet has none.
+    let entries = disk.list("").unwrap_or_default();
+    let there = entries.iter().filter(|entry| log_of(entry).is_some_and(|id| id != META)).count();
+    check_rings(options, there.max(2 * options.shards))
+}
+
+/// So many rings must not take too much of the memory there is.
+pub(super) fn check_rings(options: &Options, rings: usize) -> Result<()> {
+    let bytes = rings as u64 * options.log.ring_bytes as u64;
     let memory = crate::driver::os::memory_bytes();
-    if rings > memory / RINGS_MEMORY_DIVISOR {
-        return Err(Error::invalid(
-            "ring_bytes",
-            format!("two rings of this size are over a sixteenth of {memory} bytes of memory"),
-        ));
+    if bytes > memory / RINGS_MEMORY_DIVISOR {
+        let reason =
+            format!("{rings} rings of this size are over a sixteenth of {memory} bytes of memory");
+        return Err(Error::invalid("ring_bytes", reason));
     }
     Ok(())
+}
+
+/// The log whose directory this entry is.
+fn log_of(entry: &DirEntry) -> Option<LogId> {
+    let id = entry.name.strip_prefix("log-").and_then(|id| id.parse().ok()).map(LogId);
+    id.filter(|id| entry.is_dir && id.dir() == entry.name)
 }
 
 /// Makes the metadata log, then engine.meta, whose presence says that the directory is whole.
@@ -208,8 +228,7 @@ fn initialise(disk: &DiskRef, options: &Options, clock: &Clock) -> Result<Engine
 /// Before the first byte is written to any log.
 fn refuse_newer(disk: &DiskRef) -> Result<()> {
     for entry in disk.list("").map_err(io_error(&**disk, "list", ""))? {
-        let id = entry.name.strip_prefix("log-").and_then(|id| id.parse().ok()).map(LogId);
-        if let Some(id) = id.filter(|id| entry.is_dir && id.dir() == entry.name) {
+        if let Some(id) = log_of(&entry) {
             recovery::refuse_newer(disk, id)?;
         }
     }
@@ -229,11 +248,15 @@ fn open_logs(maker: &Maker, options: &Options) -> Result<(Vec<Arc<Log>>, Catalog
     recovered.upkeep.trimmed = true;
     recovered.streams = vec![Some(Box::new(recovery::fresh_stream()))];
     let whole = recovered.damage.is_empty();
-    let mut logs = vec![maker.make(META, Flush::Sync, &meta_options, recovered)?];
+    let mut logs = vec![maker.make(META, Flush::Sync, 0, &meta_options, recovered)?];
+    let mut hosted = Vec::new();
     for (id, log) in &catalog.logs {
+        let shard = placement::shard_for(log.flush, hosted.iter().copied(), options.shards);
+        hosted.push((log.flush, shard));
+
         let mut recovered = recovery::recover(&maker.disk, LogId(*id), &options.log)?;
         restore_live(&mut recovered, &catalog, *id, whole);
-        logs.push(maker.make(LogId(*id), log.flush, &options.log, recovered)?);
+        logs.push(maker.make(LogId(*id), log.flush, shard, &options.log, recovered)?);
     }
     Ok((logs, catalog))
 }
@@ -262,6 +285,7 @@ impl Maker {
         &self,
         id: LogId,
         class: Flush,
+        shard: usize,
         options: &LogOptions,
         recovered: Recovered,
     ) -> Result<Arc<Log>> {
@@ -289,6 +313,7 @@ impl Maker {
             id,
             uuid: recovered.uuid,
             class,
+            shard,
             options: options.clone(),
             disk: Arc::clone(&self.disk),
             ring,
@@ -296,7 +321,7 @@ impl Maker {
             writer,
             segments: recovered.segments,
             upkeep: recovered.upkeep,
-            waker: self.waker.clone(),
+            waker: self.wakers[shard].clone(),
             maintenance: Arc::clone(&self.signal),
             stop: damaged.map(Stop::Damaged),
             snapshot: recovered.snapshot,

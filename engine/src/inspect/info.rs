@@ -38,10 +38,20 @@ pub struct TopicEntry {
     pub flush: Flush,
     /// How many partitions it has.
     pub partitions: u32,
-    /// Number of its log.
+    /// Where its partitions are, run by run, partition 0 first.
+    pub placement: Vec<PlacementEntry>,
+}
+
+/// Where a run of a topic's partitions is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PlacementEntry {
+    /// Number of the log.
     pub log: u32,
-    /// Stream of its partition 0 in that log; the others follow.
+    /// Stream of the run's first partition in that log; the others follow.
     pub first_stream: u32,
+    /// How many partitions the run has.
+    pub partitions: u32,
 }
 
 /// A log and its files.

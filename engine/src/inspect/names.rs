@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::info::TopicEntry;
+use super::info::{PlacementEntry, TopicEntry};
 use super::layout::Layout;
 use super::walk::{Event, walk};
 use crate::config::Flush;
@@ -12,7 +12,7 @@ use crate::engine::META;
 use crate::error::Result;
 use crate::format::frame::FrameKind;
 use crate::ids::{LogId, PartitionId, StreamId};
-use crate::topic::catalog::Catalog;
+use crate::topic::catalog::{Catalog, Placement};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -43,9 +43,10 @@ impl Names {
     fn of(catalog: Option<Catalog>) -> Self {
         let mut streams = BTreeMap::new();
         for topic in catalog.iter().flat_map(Catalog::topics) {
-            for partition in 0..topic.partitions {
-                let stream = topic.first_stream.saturating_add(partition);
-                streams.insert((topic.log, stream), (topic.name.clone(), partition));
+            let places = topic.placement.iter();
+            let places = places.flat_map(|run| run.streams().map(|stream| (run.log, stream)));
+            for (partition, place) in (0..).zip(places) {
+                streams.insert(place, (topic.name.clone(), partition));
             }
         }
         Self { catalog, streams }
@@ -71,13 +72,17 @@ impl Names {
 
     pub(super) fn topics(&self) -> Vec<TopicEntry> {
         let topics = self.catalog.iter().flat_map(Catalog::topics);
+        let run = |run: &Placement| PlacementEntry {
+            log: run.log,
+            first_stream: run.first_stream,
+            partitions: run.partitions,
+        };
         let entry = |topic: &std::sync::Arc<crate::topic::catalog::TopicMeta>| TopicEntry {
             name: topic.name.clone(),
             uuid: topic.uuid,
             flush: topic.flush,
             partitions: topic.partitions,
-            log: topic.log,
-            first_stream: topic.first_stream,
+            placement: topic.placement.iter().map(run).collect(),
         };
         topics.map(entry).collect()
     }

@@ -74,6 +74,19 @@ pub(crate) enum Next {
     Again,
 }
 
+impl Next {
+    /// What serves both.
+    pub(crate) fn earlier(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Again, _) | (_, Self::Again) => Self::Again,
+            (Self::Sleep(a), Self::Sleep(b)) => Self::Sleep(match (a, b) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (at, None) | (None, at) => at,
+            }),
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Flusher {

@@ -2,6 +2,7 @@
 //! a thread of its own, or by whoever holds it (the simulator, a caller).
 
 mod thread;
+mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,8 @@ use crate::limits::DRIVER_OPS_MAX;
 use crate::log::flusher::{Flusher, Next};
 use crate::log::{Log, Stop};
 
-pub(crate) use thread::{ShardThread, spawn};
+pub(crate) use thread::{ShardThread, Start, spawn};
+pub(crate) use worker::Worker;
 
 /// Token bits that name the op within its log; the rest names the log.
 const OP_BITS: u32 = 48;
@@ -124,7 +126,7 @@ impl Shard {
                 submitted = true;
                 token
             });
-            earliest = earlier(earliest, next);
+            earliest = earliest.earlier(next);
         }
         (earliest, submitted)
     }
@@ -147,15 +149,5 @@ impl Shard {
 
     pub(crate) fn control(&self) -> &Arc<Control> {
         &self.control
-    }
-}
-
-fn earlier(a: Next, b: Next) -> Next {
-    match (a, b) {
-        (Next::Again, _) | (_, Next::Again) => Next::Again,
-        (Next::Sleep(a), Next::Sleep(b)) => Next::Sleep(match (a, b) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (at, None) | (None, at) => at,
-        }),
     }
 }

@@ -3,13 +3,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{JoinHandle, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::{Control, Shard};
-use crate::buf;
+use super::{Control, Shard, Worker};
 use crate::clock::Clock;
 use crate::driver::disk::LockGuard;
 use crate::driver::{DriverChoice, choose};
@@ -22,58 +20,59 @@ pub(crate) struct ShardThread {
     pub(crate) control: Arc<Control>,
     pub(crate) driver: &'static str,
     pub(crate) reason: String,
-    thread: ThreadId,
-    handle: Mutex<Option<JoinHandle<()>>>,
-    ended: Arc<Ended>,
+    worker: Worker,
 }
 
-#[derive(Debug, Default)]
-struct Ended {
-    done: Mutex<bool>,
-    condvar: Condvar,
+/// How a shard is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    /// Its number.
+    pub(crate) shard: usize,
+    /// Which driver it shall have.
+    pub(crate) choice: DriverChoice,
+    /// Kept by the driver.
+    pub(crate) lock: LockGuard,
+    pub(crate) clock: Clock,
+    /// Whether its thread stays on one processor.
+    pub(crate) pin: bool,
 }
 
-/// Ends are announced however the thread ends.
-struct Announce(Arc<Ended>);
-
-impl Drop for Announce {
-    fn drop(&mut self) {
-        *self.0.done.lock() = true;
-        self.0.condvar.notify_all();
-    }
-}
-
-/// Starts a shard whose driver keeps `lock`.
-pub(crate) fn spawn(
-    control: Arc<Control>,
-    choice: DriverChoice,
-    lock: LockGuard,
-    clock: Clock,
-) -> Result<ShardThread> {
+/// Starts a shard.
+pub(crate) fn spawn(control: Arc<Control>, start: Start) -> Result<ShardThread> {
     let (send, receive) = crossbeam::channel::bounded(1);
-    let ended = Arc::new(Ended::default());
-    let announce = Announce(Arc::clone(&ended));
     let shared = Arc::clone(&control);
+    let name = format!("ringlog-shard-{}", start.shard);
     let run = move || {
-        let _announce = announce;
-        let chosen = match choose(choice, &lock, shared.waker.clone()) {
-            Ok(chosen) => chosen,
-            Err(error) => {
-                let _ = send.send(Err(error));
-                return;
-            }
-        };
+        let pinned = if start.pin { pin(start.shard) } else { Ok(()) };
+        let chosen =
+            match pinned.and_then(|()| choose(start.choice, &start.lock, shared.waker.clone())) {
+                Ok(chosen) => chosen,
+                Err(error) => {
+                    let _ = send.send(Err(error));
+                    return;
+                }
+            };
         let _ = send.send(Ok((chosen.driver.name(), chosen.reason)));
-        turn_until_closed(Shard::new(shared, chosen.driver, clock));
-        drop(lock);
+        turn_until_closed(Shard::new(shared, chosen.driver, start.clock));
+        drop(start.lock);
     };
-    let handle = buf::thread::spawn("ringlog-shard", run)
+    let worker = Worker::spawn(&name, run)
         .map_err(|error| Error::io("start a thread for", "the shard", error))?;
-    let thread = handle.thread().id();
     let (driver, reason) = receive.recv().unwrap_or_else(|_| {
         Err(Error::io("start", "the shard", std::io::Error::other("its thread ended")))
     })?;
-    Ok(ShardThread { control, driver, reason, thread, handle: Mutex::new(Some(handle)), ended })
+    Ok(ShardThread { control, driver, reason, worker })
+}
+
+/// Keeps this thread on one of the processors that it may use; shards take them in turn.
+fn pin(shard: usize) -> Result<()> {
+    let failed = |error: rustix::io::Errno| Error::io("pin", "the shard's thread", error.into());
+    let allowed = sched_getaffinity(None).map_err(failed)?;
+    let allowed: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+    let Some(cpu) = allowed.get(shard % allowed.len().max(1)) else { return Ok(()) };
+    let mut only = CpuSet::new();
+    only.set(*cpu);
+    sched_setaffinity(None, &only).map_err(failed)
 }
 
 /// However this ends, nobody waits for a shard that is gone: the panic of a caller's waker, which
@@ -101,29 +100,11 @@ fn keep_turning(shard: &mut Shard) {
 impl ShardThread {
     /// Whether the caller is this thread, which must not wait for itself.
     pub(crate) fn is_current(&self) -> bool {
-        std::thread::current().id() == self.thread
+        self.worker.is_current()
     }
 
     /// Waits until it has drained and ended; false if the deadline passes first.
     pub(crate) fn join(&self, timeout: Duration) -> bool {
-        // Beyond what a clock can say is for ever.
-        let deadline = Instant::now().checked_add(timeout);
-        let mut done = self.ended.done.lock();
-        while !*done {
-            match deadline {
-                None => self.ended.condvar.wait(&mut done),
-                Some(deadline) => {
-                    if self.ended.condvar.wait_until(&mut done, deadline).timed_out() {
-                        return *done;
-                    }
-                }
-            }
-        }
-        drop(done);
-        if let Some(handle) = self.handle.lock().take() {
-            // Announced: what is left of it is a return.
-            let _ = handle.join();
-        }
-        true
+        self.worker.join(timeout)
     }
 }

@@ -9,7 +9,25 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::config::Flush;
-use crate::limits::{LOGS_MAX, STREAMS_MAX, TOPIC_PARTITIONS_MAX};
+use crate::ids::StreamId;
+use crate::limits::{LOGS_MAX, SHARDS_MAX, STREAMS_MAX, TOPIC_PARTITIONS_MAX};
+
+/// Where a run of a topic's partitions is: decided when the topic is made, and never changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Placement {
+    /// Number of the log.
+    pub(crate) log: u32,
+    /// Stream of the run's first partition; the others follow.
+    pub(crate) first_stream: u32,
+    /// How many partitions the run has.
+    pub(crate) partitions: u32,
+}
+
+impl Placement {
+    pub(crate) fn streams(&self) -> std::ops::Range<u32> {
+        self.first_stream..self.first_stream.saturating_add(self.partitions)
+    }
+}
 
 /// A topic as the catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,10 +36,37 @@ pub(crate) struct TopicMeta {
     pub(crate) uuid: Uuid,
     pub(crate) flush: Flush,
     pub(crate) partitions: u32,
-    /// Number of the log.
-    pub(crate) log: u32,
-    /// Partition 0's stream; the others follow.
-    pub(crate) first_stream: u32,
+    /// Partition 0 begins the first run; each run goes on where the one before ends.
+    pub(crate) placement: Vec<Placement>,
+}
+
+impl TopicMeta {
+    /// In which run a partition is, and its stream there.
+    pub(crate) fn find(&self, partition: u32) -> Option<(usize, StreamId)> {
+        let mut left = partition;
+        for (run, placement) in self.placement.iter().enumerate() {
+            if left < placement.partitions {
+                return Some((run, StreamId(placement.first_stream + left)));
+            }
+            left -= placement.partitions;
+        }
+        None
+    }
+
+    /// What of it cannot be ours.
+    fn is_out_of_range(&self) -> bool {
+        let bad = |run: &Placement| {
+            let end = run.first_stream.checked_add(run.partitions);
+            run.partitions == 0
+                || end.is_none_or(|end| end > STREAMS_MAX)
+                || !(1..=LOGS_MAX).contains(&run.log)
+        };
+        let total: u64 = self.placement.iter().map(|run| u64::from(run.partitions)).sum();
+        !(1..=TOPIC_PARTITIONS_MAX).contains(&self.partitions)
+            || self.placement.len() > SHARDS_MAX
+            || total != u64::from(self.partitions)
+            || self.placement.iter().any(bad)
+    }
 }
 
 /// A log as the catalog has it.
@@ -72,10 +117,7 @@ impl Catalog {
             bad.then(|| format!("log {id}"))
         };
         let bad_topic = |topic: &Arc<TopicMeta>| {
-            let end = topic.first_stream.checked_add(topic.partitions);
-            let fits = end.is_some_and(|end| end <= STREAMS_MAX)
-                && (1..=TOPIC_PARTITIONS_MAX).contains(&topic.partitions);
-            (!fits).then(|| format!("topic \"{}\"", topic.name))
+            topic.is_out_of_range().then(|| format!("topic \"{}\"", topic.name))
         };
         let bad = self.logs.iter().find_map(bad_log);
         bad.or_else(|| self.topics.values().find_map(bad_topic))
@@ -93,9 +135,10 @@ impl Catalog {
                 self.logs.entry(id).or_insert(LogMeta { flush, next_stream: 0 });
             }
             Change::TopicCreated(topic) => {
-                if let Some(log) = self.logs.get_mut(&topic.log) {
-                    let end = topic.first_stream.saturating_add(topic.partitions);
-                    log.next_stream = log.next_stream.max(end);
+                for run in &topic.placement {
+                    if let Some(log) = self.logs.get_mut(&run.log) {
+                        log.next_stream = log.next_stream.max(run.streams().end);
+                    }
                 }
                 self.topics.insert(topic.name.clone(), Arc::new(topic));
             }
@@ -115,15 +158,27 @@ impl Catalog {
         self.topics.values()
     }
 
-    /// The log of a flush class, if one was made.
-    pub(crate) fn log_of(&self, flush: Flush) -> Option<(u32, LogMeta)> {
-        self.logs.iter().find(|(_, log)| log.flush == flush).map(|(id, log)| (*id, *log))
+    /// The logs of a flush class.
+    pub(crate) fn logs_of(&self, flush: Flush) -> impl Iterator<Item = u32> {
+        self.logs.iter().filter(move |(_, log)| log.flush == flush).map(|(id, _)| *id)
+    }
+
+    /// How many partitions each log has that has any.
+    pub(crate) fn loads(&self) -> BTreeMap<u32, u64> {
+        let mut loads = BTreeMap::new();
+        for run in self.runs() {
+            *loads.entry(run.log).or_default() += u64::from(run.partitions);
+        }
+        loads
     }
 
     /// The streams of a log that belong to topics.
     pub(crate) fn live_streams(&self, log: u32) -> BTreeSet<u32> {
-        let here = self.topics.values().filter(|topic| topic.log == log);
-        here.flat_map(|topic| topic.first_stream..topic.first_stream + topic.partitions).collect()
+        self.runs().filter(|run| run.log == log).flat_map(Placement::streams).collect()
+    }
+
+    fn runs(&self) -> impl Iterator<Item = &Placement> {
+        self.topics.values().flat_map(|topic| &topic.placement)
     }
 }
 
@@ -141,11 +196,20 @@ mod tests {
         let topic = |log, first_stream, partitions| {
             let (name, uuid) = ("t".into(), Uuid::from_u128(7));
             let flush = Flush::Sync;
-            let topic = TopicMeta { name, uuid, flush, partitions, log, first_stream };
-            to_json(&Change::TopicCreated(topic))
+            let placement = vec![Placement { log, first_stream, partitions }];
+            to_json(&Change::TopicCreated(TopicMeta { name, uuid, flush, partitions, placement }))
+        };
+        let runs = |partitions, runs: &[(u32, u32, u32)]| {
+            let run =
+                |&(log, first_stream, partitions)| Placement { log, first_stream, partitions };
+            let placement = runs.iter().map(run).collect();
+            let (name, uuid) = ("t".into(), Uuid::from_u128(7));
+            let flush = Flush::Sync;
+            to_json(&Change::TopicCreated(TopicMeta { name, uuid, flush, partitions, placement }))
         };
         let log = |id| to_json(&Change::LogCreated { id, flush: Flush::Sync });
         assert!(Catalog::load(b"", &[log(1), topic(1, 0, 1)]).is_ok());
+        assert!(Catalog::load(b"", &[log(1), runs(5, &[(1, 0, 2), (2, 0, 3)])]).is_ok());
         for hostile in [
             vec![log(0)],
             vec![log(u32::MAX)],
@@ -153,9 +217,30 @@ mod tests {
             vec![log(1), topic(1, u32::MAX, 1)],
             vec![log(1), topic(1, 1, u32::MAX)],
             vec![log(1), topic(1, STREAMS_MAX, 1)],
+            vec![log(1), topic(0, 0, 1)],
+            vec![log(1), runs(1, &[])],
+            vec![log(1), runs(5, &[(1, 0, 2), (2, 0, 2)])],
+            vec![log(1), runs(2, &[(1, 0, 2), (2, 0, 0)])],
+            vec![log(1), runs(1, &[(1, 0, u32::MAX), (2, 0, 2)])],
+            vec![log(1), runs(SHARDS_MAX as u32 + 1, &vec![(1, 0, 1); SHARDS_MAX + 1])],
         ] {
             assert!(Catalog::load(b"", &hostile).is_err());
         }
+    }
+
+    #[test]
+    fn a_partition_is_found_in_its_run() {
+        let run = |log, first_stream, partitions| Placement { log, first_stream, partitions };
+        let topic = TopicMeta {
+            name: "t".into(),
+            uuid: Uuid::from_u128(7),
+            flush: Flush::Sync,
+            partitions: 5,
+            placement: vec![run(1, 40, 2), run(3, 7, 3)],
+        };
+        let found: Vec<_> = (0..6).map(|partition| topic.find(partition)).collect();
+        let at = |run, stream| Some((run, StreamId(stream)));
+        assert_eq!(found, [at(0, 40), at(0, 41), at(1, 7), at(1, 8), at(1, 9), None]);
     }
 
     #[test]
@@ -165,8 +250,7 @@ mod tests {
             uuid: Uuid::from_u128(7),
             flush: Flush::Sync,
             partitions: 3,
-            log: 1,
-            first_stream: 0,
+            placement: vec![Placement { log: 1, first_stream: 0, partitions: 3 }],
         };
         let changes = [
             Change::LogCreated { id: 1, flush: Flush::Sync },

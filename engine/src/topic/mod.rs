@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::config::Flush;
 use crate::error::{Error, Result};
-use crate::ids::{Offset, PartitionId, StreamId};
+use crate::ids::{Offset, PartitionId};
 use crate::limits::{TOPIC_NAME_BYTES_MAX, TOPIC_PARTITIONS_MAX};
 use crate::log::Log;
 
@@ -109,6 +109,10 @@ pub struct PartitionInfo {
     pub end: Offset,
     /// Everything below is on stable storage; a lower bound while appends are in flight.
     pub durable_end: Offset,
+    /// Number of the log that holds it, `log-<number>`: decided when its topic was made.
+    pub log: u32,
+    /// The shard that flushes this log, as long as the engine is open.
+    pub shard: usize,
 }
 
 /// What a topic is and holds.
@@ -129,7 +133,8 @@ pub struct TopicInfo {
 #[derive(Clone)]
 pub struct Topic {
     meta: Arc<TopicMeta>,
-    log: Arc<Log>,
+    /// The logs of its placement, run by run.
+    logs: Arc<[Arc<Log>]>,
     host: Arc<dyn Host>,
     /// Whose turn it is to get a record without a key; shared by clones.
     turn: Arc<AtomicU32>,
@@ -142,8 +147,8 @@ impl std::fmt::Debug for Topic {
 }
 
 impl Topic {
-    pub(crate) fn new(meta: Arc<TopicMeta>, log: Arc<Log>, host: Arc<dyn Host>) -> Self {
-        Self { meta, log, host, turn: Arc::default() }
+    pub(crate) fn new(meta: Arc<TopicMeta>, logs: Arc<[Arc<Log>]>, host: Arc<dyn Host>) -> Self {
+        Self { meta, logs, host, turn: Arc::default() }
     }
 
     /// Its name.
@@ -171,22 +176,14 @@ impl Topic {
     /// # Errors
     /// [`Error::UnknownPartition`].
     pub fn partition(&self, partition: u32) -> Result<Partition> {
-        if partition >= self.meta.partitions {
-            return Err(Error::UnknownPartition {
-                topic: self.meta.name.clone(),
-                partition,
-                partitions: self.meta.partitions,
-            });
-        }
-        let stream = StreamId(self.meta.first_stream + partition);
-        let id = PartitionId(partition);
-        Ok(Partition::new(
-            Arc::clone(&self.meta),
-            id,
-            stream,
-            Arc::clone(&self.log),
-            Arc::clone(&self.host),
-        ))
+        let (run, stream) = self.meta.find(partition).ok_or_else(|| Error::UnknownPartition {
+            topic: self.meta.name.clone(),
+            partition,
+            partitions: self.meta.partitions,
+        })?;
+        let (meta, log) = (Arc::clone(&self.meta), Arc::clone(&self.logs[run]));
+        let (id, host) = (PartitionId(partition), Arc::clone(&self.host));
+        Ok(Partition::new(meta, id, stream, log, host))
     }
 
     /// What it is and holds, now.

@@ -293,6 +293,8 @@ impl Partition {
             log_start: Offset(bounds.log_start),
             end: Offset(bounds.end),
             durable_end: Offset(bounds.durable_end),
+            log: self.log.id.0,
+            shard: self.log.shard,
         })
     }
 

@@ -10,9 +10,9 @@ fn a_topic_is_created_once_and_listed_with_its_class() {
     place.run(&["create-topic", "orders"]).says(1, &["orders", "exists"]);
     let table = place.run(&["topics"]).succeeds().text();
     let rows: Vec<Vec<&str>> = table.lines().map(|l| l.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["TOPIC", "FLUSH", "PARTITION", "FROM", "END"]);
-    assert_eq!(rows[1], ["clicks", "async", "0", "0", "0"]);
-    assert_eq!(rows[4], ["orders", "sync", "2", "0", "0"]);
+    assert_eq!(rows[0], ["TOPIC", "FLUSH", "PARTITION", "LOG", "SHARD", "FROM", "END"]);
+    assert_eq!(rows[1], ["clicks", "async", "0", "log-002", "0", "0", "0"]);
+    assert_eq!(rows[4], ["orders", "sync", "2", "log-001", "0", "0", "0"]);
     assert_eq!(rows.len(), 5);
 }
 

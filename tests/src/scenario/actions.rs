@@ -339,13 +339,18 @@ impl Scenario {
         self.note(format!("  create {name} {flush:?} x {partitions}: {}", answer(&made)));
         self.tally.created += 1;
         let streams = (0..partitions).map(|_| Stream::default()).collect();
+        let mut logs = None;
         let (uuid, presence) = match made {
-            Ok(topic) => (Some(topic.uuid().to_string()), Presence::Present),
+            Ok(topic) => {
+                let info = topic.describe().map_err(|error| format!("{name}: {error}"))?;
+                logs = Some(info.partitions.iter().map(|partition| partition.log).collect());
+                (Some(topic.uuid().to_string()), Presence::Present)
+            }
             Err(error) if error.outcome_is_unknown() => (None, Presence::MaybeCreated),
             Err(error) if !self.explained(&error) => return Err(format!("create {name}: {error}")),
             Err(_) => return Ok(()),
         };
-        self.oracle.topics.insert(name, TopicModel { flush, presence, streams, uuid });
+        self.oracle.topics.insert(name, TopicModel { flush, presence, streams, uuid, logs });
         Ok(())
     }
 

@@ -167,7 +167,10 @@ impl Scenario {
 
     /// Opens, through any number of kills during recovery, and holds the result against the oracle.
     fn open(&mut self) -> Check {
+        let shards = self.setup.shards;
         self.setup.vary(&mut self.dice);
+        self.note(format!("  {} shards", self.setup.shards));
+        self.tally.resharded += u64::from(shards != self.setup.shards);
         let mut kills = if self.dice.chance(50) { self.dice.within(1, 3) } else { 0 };
         loop {
             if kills > 0 {
@@ -203,6 +206,7 @@ impl Scenario {
         let spared = if self.faulty { Level::Durable } else { self.spared };
         let engine = self.engine.clone().expect("just opened");
         self.oracle.recovered(&engine, spared)?;
+        self.tally.spread += self.oracle.spread();
         self.spared = Level::Written;
         self.faulty = self.armed;
         self.setup.troubled = self.armed;

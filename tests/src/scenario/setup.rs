@@ -20,6 +20,7 @@ pub struct Setup {
     window_bytes: u64,
     window_ms: u64,
     spares: usize,
+    pub(super) shards: usize,
     file_ring: bool,
     /// Space or permission was taken away in this life.
     pub(super) troubled: bool,
@@ -36,6 +37,7 @@ impl Setup {
             window_bytes: 0,
             window_ms: 0,
             spares: 0,
+            shards: 1,
             file_ring: dice.chance(80),
             troubled: false,
         };
@@ -46,6 +48,7 @@ impl Setup {
     /// Every open may be with other options.
     pub(super) fn vary(&mut self, dice: &mut Dice) {
         self.troubled = false;
+        self.shards = dice.pick(&[1, 1, 2, 3]);
         if self.segment > 0 && dice.chance(70) {
             return;
         }
@@ -67,6 +70,7 @@ impl Setup {
             .async_window(self.window_bytes, Duration::from_millis(self.window_ms))
             .max_payload_bytes(self.max_payload)
             .spare_segments(self.spares)
+            .shards(self.shards)
             .append_timeout(Duration::from_millis(500))
             .close_timeout(Duration::from_millis(50))
     }

@@ -38,6 +38,10 @@ tally! {
     kills_in_recovery,
     /// Kills that came after the open had succeeded, before anything else.
     kills_after_open,
+    /// Opens with another number of shards than before.
+    resharded,
+    /// Topics found on several logs.
+    spread,
     /// Clean closes.
     closes,
     /// Logs that were opened after a clean close.

@@ -140,7 +140,7 @@ fn engine_switches() -> u64 {
 const ALONE: &str = "RINGLOG_API_ALONE";
 
 /// Runs `test` in a process of its own, so that what it measures is its own.
-fn alone(name: &str, test: impl FnOnce()) {
+pub(super) fn alone(name: &str, test: impl FnOnce()) {
     if std::env::var_os(ALONE).is_some() {
         return test();
     }
@@ -154,7 +154,7 @@ fn alone(name: &str, test: impl FnOnce()) {
 #[test]
 fn an_idle_engine_switches_no_context() {
     alone("load::an_idle_engine_switches_no_context", || {
-        on_each(&small(), |options, dir| {
+        on_each(&small().shards(2), |options, dir| {
             let engine = options.clone().open(dir).unwrap();
             let follower = {
                 let mut reader =

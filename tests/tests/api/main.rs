@@ -14,6 +14,7 @@ mod load;
 mod open;
 mod order;
 mod read;
+mod shards;
 mod topic;
 mod topics;
 mod trim;

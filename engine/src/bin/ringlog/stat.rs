@@ -32,6 +32,7 @@ fn directory(stat: &ringlog::Stat, output: &mut Output) -> Result<(), Failure> {
         .line(format_args!("engine       {}, format version {}", stat.uuid, stat.format_version))?;
     output.line(format_args!("topics       {}, {partitions} partitions", stat.topics.len()))?;
     output.line(format_args!("opened in    {:?}", stat.opened_in))?;
+    output.line(format_args!("shards       {}", chosen.shards))?;
     output.line(format_args!("driver       {}: {}", chosen.driver, chosen.driver_reason))?;
     output.line(format_args!("filesystem   {}, {direct}", chosen.filesystem))?;
     if let Some(why) = &chosen.volatile {

@@ -23,16 +23,18 @@ pub fn run(place: &Place, args: &Topics) -> Result<(), Failure> {
 fn table(topics: &[TopicInfo], output: &mut Output) -> Result<(), Failure> {
     let width = topics.iter().map(|topic| topic.name.len()).max().unwrap_or(0).max(5);
     output.line(format_args!(
-        "{:width$}  {:5}  {:>9}  {:>20}  {:>20}",
-        "TOPIC", "FLUSH", "PARTITION", "FROM", "END"
+        "{:width$}  {:5}  {:>9}  {:>7}  {:>5}  {:>20}  {:>20}",
+        "TOPIC", "FLUSH", "PARTITION", "LOG", "SHARD", "FROM", "END"
     ))?;
     for topic in topics {
         for partition in &topic.partitions {
             output.line(format_args!(
-                "{:width$}  {:5}  {:>9}  {:>20}  {:>20}",
+                "{:width$}  {:5}  {:>9}  {:>7}  {:>5}  {:>20}  {:>20}",
                 topic.name,
                 topic.flush.to_string(),
                 partition.id.to_string(),
+                format!("log-{:03}", partition.log),
+                partition.shard,
                 partition.log_start.to_string(),
                 partition.end.to_string(),
             ))?;

@@ -175,6 +175,8 @@ impl State {
     fn pass_until_due(&mut self, driver: u64, timeout: Option<Duration>) {
         let timeout = timeout.map(|timeout| timeout.as_nanos() as u64);
         let next = self.in_flight.iter().filter(|op| op.driver == driver).map(|op| op.due.0).min();
+        let others = self.in_flight.iter().filter(|op| op.driver != driver && !self.frozen);
+        let others = others.map(|op| op.due.0.saturating_sub(self.now)).min().unwrap_or(u64::MAX);
         let by = match (next, timeout) {
             (_, Some(0)) => POLL_STEP_NANOS,
             (Some(next), _) if !self.frozen => {
@@ -183,7 +185,8 @@ impl State {
                 let until = next.saturating_sub(self.now) + self.rng.below(spread + 1);
                 until.min(timeout.unwrap_or(u64::MAX))
             }
-            (_, timeout) => timeout.unwrap_or(0),
+            // Nobody sleeps past what other drivers wait for: it may wake this one.
+            (_, timeout) => timeout.unwrap_or(0).min(others),
         };
         self.pass(Duration::from_nanos(by));
     }
