@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::event::{Event, Events};
 use crate::limits::{
     BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_BYTES_MAX_DEFAULT,
     GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX, META_PAYLOAD_BYTES_MAX, META_RING_BYTES,
@@ -45,6 +47,39 @@ impl Flush {
     }
 }
 
+/// How a batch's records are compressed: Kafka's codecs, in Kafka's framing.
+///
+/// A batch is compressed by whoever appends it, and decompressed by whoever reads its records; the
+/// engine stores and serves its bytes as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Compression {
+    /// As they are.
+    #[default]
+    None,
+    /// Small, and slow.
+    Gzip,
+    /// Fast.
+    Snappy,
+    /// Fast, and the fastest to read.
+    Lz4,
+    /// Small, and less slow; the engine's own encoder is of about zstd's level 1.
+    Zstd,
+}
+
+/// Whose time a topic's records have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum TimestampType {
+    /// The appender's: each record's own, or the time of the call.
+    #[default]
+    #[serde(rename = "create-time")]
+    CreateTime,
+    /// The engine's, at the append; a record's own is not kept.
+    #[serde(rename = "append-time")]
+    AppendTime,
+}
+
 /// How the engine reaches the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Backend {
@@ -78,6 +113,14 @@ macro_rules! words {
 }
 
 words!(Flush { Sync = "sync", Async = "async" });
+words!(Compression {
+    None = "none",
+    Gzip = "gzip",
+    Snappy = "snappy",
+    Lz4 = "lz4",
+    Zstd = "zstd"
+});
+words!(TimestampType { CreateTime = "create-time", AppendTime = "append-time" });
 words!(Ack { Written = "written", Durable = "durable" });
 words!(Backend { Auto = "auto", Uring = "io_uring", Plain = "plain" });
 
@@ -130,6 +173,7 @@ pub(crate) struct LogOptions {
     pub(crate) window_time: Duration,
     pub(crate) max_payload_bytes: usize,
     pub(crate) spare_segments: usize,
+    pub(crate) events: Events,
 }
 
 impl Default for LogOptions {
@@ -144,6 +188,7 @@ impl Default for LogOptions {
             window_time: Duration::from_millis(200),
             max_payload_bytes: PAYLOAD_BYTES_MAX,
             spare_segments: 2,
+            events: Events::default(),
         }
     }
 }
@@ -260,6 +305,24 @@ impl Options {
     /// How many retired segments are kept for recycling (default 2).
     pub fn spare_segments(mut self, segments: usize) -> Self {
         self.log.spare_segments = segments;
+        self
+    }
+
+    /// Who hears what the engine does: opened, recovered, a segment made, a log latched. Works
+    /// without a logger; the `tracing` feature gets the same events.
+    ///
+    /// Called from whichever thread it happens on, the engine's own among them, where it holds up
+    /// the log: it must not block, and must not call the engine. Its panics are swallowed.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), ringlog::Error> {
+    /// let engine = ringlog::Engine::options()
+    ///     .on_event(std::sync::Arc::new(|event| eprintln!("{} {event}", event.level)))
+    ///     .open("data")?;
+    /// # Ok(()) }
+    /// ```
+    pub fn on_event(mut self, hook: Arc<dyn Fn(&Event<'_>) + Send + Sync>) -> Self {
+        self.log.events = Events::to(hook);
         self
     }
 

@@ -25,6 +25,8 @@ pub const PAYLOAD_BYTES_MAX: usize = (16 << 20) + (1 << 20);
 pub const PAYLOAD_BYTES_MIN: usize = 4 << 10;
 /// Most records in one batch.
 pub const BATCH_RECORDS_MAX: usize = 1 << 20;
+/// Most bytes that the records of one batch may have once they are decompressed.
+pub const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 /// Longest topic name in bytes, as in Kafka.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// Most partitions of a topic.
@@ -102,6 +104,7 @@ const _: () = assert!(FRAME_HEADER_BYTES.is_multiple_of(FRAME_ALIGN));
 const _: () = assert!(GROUP_HEADER_BYTES.is_multiple_of(FRAME_ALIGN));
 const _: () = assert!(GROUP_HEADER_BYTES + FRAME_MIN_BYTES < GROUP_ALIGN);
 const _: () = assert!(FRAME_HEADER_BYTES + BATCH_HEADER_BYTES >= FRAME_MIN_BYTES);
+const _: () = assert!(DECOMPRESSED_BYTES_MAX >= PAYLOAD_BYTES_MAX);
 const _: () = assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
 const _: () = assert!(META_SEGMENT_BYTES >= 2 * META_PAYLOAD_BYTES_MAX as u64);
 const _: () = assert!(SEGMENT_BYTES_FIRST >= SEGMENT_BYTES_MIN);

@@ -8,6 +8,7 @@ mod maintenance;
 pub(crate) mod open;
 mod placement;
 mod runner;
+mod tell;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
 
@@ -134,6 +135,8 @@ impl Engine {
             name: spec.name,
             uuid: self.inner.maker.disk.fresh_uuid(),
             flush: spec.flush,
+            compression: spec.compression,
+            timestamps: spec.timestamps,
             partitions: spec.partitions,
             placement,
         };

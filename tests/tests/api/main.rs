@@ -8,6 +8,7 @@
 mod append;
 mod close;
 mod completions;
+mod compression;
 mod follow;
 mod input;
 mod load;

@@ -7,7 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringlog::{AppendOptions, CompletionQueue, Engine, Outcome, Partition, Reader, Record, Start};
+use ringlog::{
+    AppendOptions, CompletionQueue, Engine, Outcome, Partition, Reader, Record, Start, TopicSpec,
+};
 
 use super::{
     AFTERWARDS, BURST, BURST_PER_SEC, CALM, CALM_PER_SEC, DRAIN_MAX, DRAINED, HANDLED_PER_SEC,
@@ -85,6 +87,34 @@ struct Scene<'a> {
     latencies: Mutex<Latencies>,
     /// What `--spoil hoard` keeps of what waits.
     hoard: Mutex<VecDeque<Vec<u8>>>,
+}
+
+/// Sends as many events as the burst has and reads them, both as fast as it goes, so that what is
+/// allocated once is there before memory is watched.
+pub fn rehearse(engine: &Engine, events: &Events) -> Result<()> {
+    let doing = "rehearsing";
+    let topic = engine.create_topic(TopicSpec::new("rehearsal")).context(doing)?;
+    let partition = topic.partition(0).context(doing)?;
+    let queue = engine.completion_queue(OUTSTANDING_MAX).context(doing)?;
+    let mut completions = Vec::new();
+    let poll = |completions: &mut Vec<_>| {
+        completions.clear();
+        queue.poll(completions, OUTSTANDING_MAX, PATIENCE).context(doing)
+    };
+    for (number, event) in (0..BURST.as_secs() * BURST_PER_SEC).zip(events.iter()) {
+        while queue.outstanding() == queue.capacity() {
+            poll(&mut completions)?;
+        }
+        let options = AppendOptions::default();
+        partition.submit_append(&queue, &[Record::new(event)], options, number).context(doing)?;
+    }
+    while queue.outstanding() > 0 {
+        poll(&mut completions)?;
+    }
+    for batch in partition.reader(Start::Earliest).context(doing)? {
+        std::hint::black_box(batch.context(doing)?);
+    }
+    Ok(())
 }
 
 /// Runs it to the end.

@@ -47,6 +47,7 @@ pub fn run(dir: &Path, svg: &Path, events: &Events, spoil: Option<Spoil>) -> Res
     let engine = Engine::options().open(dir.join("burst")).context("opening")?;
     let topic = engine.create_topic(TopicSpec::new("burst")).context("creating a topic")?;
     let partition = topic.partition(0).context("its partition")?;
+    load::rehearse(&engine, events)?;
     let seen = load::run(&engine, &partition, events, spoil)?;
     engine.close(CLOSE_TIMEOUT).context("closing")?;
     print(&format!("\n{}", chart::terminal(&seen.samples)))?;
