@@ -95,10 +95,12 @@ pub use ids::{Appended, LeaderEpoch, Offset, PartitionId, Position, RecordId};
 pub use metrics::{Latency, LogMetrics, Metrics, Recovery};
 pub use topic::append::{AppendFuture, AppendOptions};
 pub use topic::completion::{Completion, CompletionQueue, Outcome};
+pub use topic::extents::{Extent, Extents};
 pub use topic::keyed::{TopicAppend, TopicAppended};
 pub use topic::partition::Partition;
 pub use topic::read::{Batch, BatchIter, Follow, OwnedRecord, Reader, Records, Start};
 pub use topic::read_all::{TopicFollow, TopicReader, TopicRecords};
+pub use topic::send::{Sender, Sent};
 pub use topic::{PartitionInfo, Topic, TopicInfo, TopicSpec};
 
 /// Internals for this repository's own tests and benchmarks; no part of the API, never stable.

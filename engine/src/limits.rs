@@ -91,8 +91,22 @@ pub const COMPLETIONS_MAX: usize = 1 << 20;
 pub const DRIVER_OPS_MAX: usize = 256;
 /// An index entry covers at most this much of one partition's run.
 pub const INDEX_RUN_BYTES: u64 = 4096;
-/// Bytes a reader fetches at once, unless one batch is larger.
+/// Bytes a reader copies at once, unless one batch is larger.
 pub const READ_WINDOW_BYTES: usize = 256 << 10;
+/// Bytes a reader fetches first, and after a jump; more as it goes on.
+pub const FIRST_WINDOW_BYTES: usize = 32 << 10;
+/// Bytes of a mapped segment that a reader faults in at once, unless one batch is larger.
+pub const MAP_WINDOW_BYTES: usize = 1 << 20;
+/// Most batches whose extents are given at once.
+pub const EXTENT_BATCHES_MAX: usize = 4096;
+/// Bytes whose extents a sender asks for at once.
+pub const SEND_CHUNK_BYTES: u64 = 2 << 20;
+/// Most pieces of memory that go into one call of the kernel's.
+pub const SEND_PIECES_MAX: usize = 64;
+/// Default of the most bytes that batches still held may pin.
+pub const PINNED_BYTES_MAX_DEFAULT: u64 = 1 << 30;
+/// Buffers of read windows that an engine keeps for the next ones.
+pub const SPARE_WINDOWS_MAX: usize = 4;
 /// What the readers of a topic's partitions fetch at once, together, while they have something.
 pub const TOPIC_READ_WINDOWS_BYTES: usize = 32 << 20;
 /// Least that each of them fetches at once.

@@ -4,11 +4,13 @@
 pub(crate) mod append;
 pub(crate) mod catalog;
 pub(crate) mod completion;
+pub(crate) mod extents;
 pub(crate) mod keyed;
 pub(crate) mod keys;
 pub(crate) mod partition;
 pub(crate) mod read;
 pub(crate) mod read_all;
+pub(crate) mod send;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;

@@ -1,11 +1,15 @@
 //! A partition: where records are appended to and read from.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::append::{AppendFuture, AppendOptions, appended, with_scratch};
 use super::catalog::TopicMeta;
 use super::completion::CompletionQueue;
+use super::extents::Extents;
 use super::read::{Place, Reader, Start};
+use super::send::{Sender, Sent};
 use super::{Host, PartitionInfo};
 use crate::config::{Ack, TimestampType};
 use crate::error::{Error, Result};
@@ -285,6 +289,41 @@ impl Partition {
         let place =
             Place { log: &self.log, stream: self.stream, partition: self.id, label: self.label() };
         Reader::new(place, &self.host, start)
+    }
+
+    /// Where whole batches lie from `from` on: as many as fit into `max_bytes`, and at least one
+    /// if there is one; at most 4,096. What readers may see, and nothing beyond.
+    ///
+    /// # Errors
+    /// [`Error::OffsetOutOfRange`], [`Error::Corrupt`], [`Error::Pinned`], [`Error::Io`].
+    pub fn extents(&self, from: Offset, max_bytes: u64) -> Result<Extents> {
+        let mut cursor = self.reader(Start::Offset(from))?.cursor;
+        let gathered = cursor.gather(max_bytes)?;
+        Ok(Extents::new(gathered, cursor.label()))
+    }
+
+    /// Sends batches, one after the other, to sockets or pipes that may not take them all at once.
+    ///
+    /// # Errors
+    /// [`Error::OffsetOutOfRange`].
+    pub fn sender(&self, from: Offset) -> Result<Sender> {
+        Ok(Sender::new(self.reader(Start::Offset(from))?.cursor))
+    }
+
+    /// Sends whole batches from `from` on, up to `max_bytes` and at least one, straight from the
+    /// page cache where they lie in files; see [`Sender::send_to`], which can also go on after a
+    /// deadline: here the peer has then been sent a part of a batch.
+    ///
+    /// # Errors
+    /// As [`Sender::send_to`], and [`Error::OffsetOutOfRange`].
+    pub fn send_to(
+        &self,
+        socket: impl AsFd,
+        from: Offset,
+        max_bytes: u64,
+        timeout: Duration,
+    ) -> Result<Sent> {
+        self.sender(from)?.send_to(socket, max_bytes, timeout)
     }
 
     /// What it holds, now.
