@@ -60,8 +60,8 @@ impl Device {
         Ok(Self { direct, buffered, file_bytes, content })
     }
 
-    /// Writes, or reads, round and round for `time`, after a tenth of it to warm up. Whatever is left in the
-    /// device's cache is flushed before the return, outside the time.
+    /// Writes, or reads, round and round for `time`, after a tenth of it to warm up. Whatever is
+    /// left in the device's cache is flushed before the return, outside the time.
     pub fn run(&self, cell: Cell, time: Duration) -> Result<Run> {
         let file = match cell.how {
             How::BufferedFdatasync => &self.buffered,

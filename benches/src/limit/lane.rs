@@ -1,7 +1,7 @@
-//! Writes and reads in flight on one ring of the kernel: slots with a buffer each, used again and again.
-//! The only file of the benchmarks with `unsafe`: the kernel reads the buffers, or writes into them,
-//! while they are in flight, so a slot's buffer is neither touched nor freed between submission and
-//! completion.
+//! Writes and reads in flight on one ring of the kernel: slots with a buffer each, used again and
+//! again. The only file of the benchmarks with `unsafe`: the kernel reads the buffers, or writes
+//! into them, while they are in flight, so a slot's buffer is neither touched nor freed between
+//! submission and completion.
 
 use std::fs::File;
 use std::io;
@@ -56,7 +56,8 @@ impl Lane {
         Ok(Self { ring, slots, how: cell.how })
     }
 
-    /// Queues a write, or read, of slot `index` at `offset` in the file; it goes with the next [`wait`].
+    /// Queues a write, or read, of slot `index` at `offset` in the file; it goes with the next
+    /// [`wait`].
     ///
     /// [`wait`]: Self::wait
     #[expect(unsafe_code, reason = "the kernel is told the address of a slot's buffer")]

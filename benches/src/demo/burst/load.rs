@@ -23,6 +23,8 @@ use crate::usage;
 
 /// Events in flight at most: a fifth of a second of the burst.
 const OUTSTANDING_MAX: usize = 2048;
+/// Flights of an event.
+const FLIGHTS: usize = 4;
 const LOOK: Duration = Duration::from_millis(250);
 /// How long a waiting thread sleeps until it looks whether all is over.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -101,12 +103,13 @@ pub fn rehearse(engine: &Engine, events: &Events) -> Result<()> {
         completions.clear();
         queue.poll(completions, OUTSTANDING_MAX, PATIENCE).context(doing)
     };
-    for (number, event) in (0..BURST.as_secs() * BURST_PER_SEC).zip(events.iter()) {
+    for number in 0..BURST.as_secs() * BURST_PER_SEC {
         while queue.outstanding() == queue.capacity() {
             poll(&mut completions)?;
         }
         let options = AppendOptions::default();
-        partition.submit_append(&queue, &[Record::new(event)], options, number).context(doing)?;
+        let record = Record::new(event(events, number));
+        partition.submit_append(&queue, &[record], options, number).context(doing)?;
     }
     while queue.outstanding() > 0 {
         poll(&mut completions)?;
@@ -165,6 +168,14 @@ pub fn run(
     })
 }
 
+/// An event of this scene is some flights, so that what waits is more than what an engine and its
+/// threads need at any time.
+fn event(flights: &Events, number: u64) -> &[u8] {
+    let events = flights.len() / FLIGHTS;
+    let first = (number % events as u64) as usize * FLIGHTS;
+    &flights.text()[flights.start(first)..flights.start(first + FLIGHTS)]
+}
+
 /// When an event is due, by its number, from the beginning.
 fn due(number: u64) -> Duration {
     let calm = CALM.as_secs() * CALM_PER_SEC;
@@ -189,7 +200,7 @@ impl Scene<'_> {
     }
 
     fn event(&self, number: u64) -> &[u8] {
-        self.events.get((number % self.events.len() as u64) as usize)
+        event(self.events, number)
     }
 
     fn send(&self, queue: &CompletionQueue) -> Result<()> {
