@@ -10,6 +10,7 @@ pub(crate) mod open;
 mod placement;
 mod runner;
 mod seat;
+mod tell;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
 
@@ -135,6 +136,8 @@ impl Engine {
             name: spec.name,
             uuid: self.inner.maker.disk.fresh_uuid(),
             flush: spec.flush,
+            compression: spec.compression,
+            timestamps: spec.timestamps,
             partitions: spec.partitions,
             placement,
         };

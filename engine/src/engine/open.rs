@@ -29,6 +29,7 @@ use crate::format::ring_control::{self, Identity};
 use crate::format::{FORMAT_VERSION, Seed};
 use crate::ids::{LogId, StreamId};
 use crate::limits::RINGS_MEMORY_DIVISOR;
+use crate::log::lease::Pins;
 use crate::log::recovery::{self, Recovered};
 use crate::log::ring::Ring;
 use crate::log::writer::{Start, Writer};
@@ -65,6 +66,7 @@ pub(crate) struct Maker {
     wakers: Vec<Waker>,
     signals: Vec<MaintenanceSignal>,
     file_ring: bool,
+    pub(crate) pins: Arc<Pins>,
 }
 
 pub(crate) fn open(
@@ -104,6 +106,7 @@ pub(crate) fn open(
         file_ring: options.log.ring_in_file && disk.facts().no_file_ring.is_none(),
         wakers: controls.iter().map(|control| control.waker.clone()).collect(),
         signals: (0..options.shards).map(|at| Maintenance::signal(of_shard(at))).collect(),
+        pins: Pins::new(options.pinned_bytes_max),
         disk,
         clock,
     };
@@ -127,6 +130,7 @@ pub(crate) fn open(
     for log in logs {
         inner.adopt(&log);
     }
+    inner.tell_opened();
     Ok(Engine { inner: Arc::new(inner) })
 }
 
@@ -377,6 +381,7 @@ impl Maker {
             stop: damaged.map(Stop::Damaged),
             snapshot: recovered.snapshot,
             metrics: Counters::new(recovered.report),
+            pins: Arc::clone(&self.pins),
         }))
     }
 

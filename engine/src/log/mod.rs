@@ -5,12 +5,14 @@
 //! Who does what: an appender claims and commits ([`writer`], [`ring`]); the shard closes groups
 //! and turns them into ops ([`flusher`]); maintenance makes segments ahead of need, seals those
 //! left behind and writes checkpoints ([`upkeep`]); a reader walks bytes from ring or segment
-//! ([`reader`], [`lookup`], [`walk`]); [`recovery`] turns a directory into the state all this
-//! starts from.
+//! ([`reader`], [`lookup`], [`walk`], [`window`], [`lease`], [`extents`]); [`recovery`] turns a
+//! directory into the state all this starts from.
 
 pub(crate) mod append;
 pub(crate) mod checkpoints;
+pub(crate) mod extents;
 pub(crate) mod flusher;
+pub(crate) mod lease;
 pub(crate) mod lookup;
 pub(crate) mod probe;
 pub(crate) mod reader;
@@ -19,9 +21,11 @@ pub(crate) mod replay;
 pub(crate) mod ring;
 pub(crate) mod scan;
 pub(crate) mod segment;
+mod tell;
 pub(crate) mod upkeep;
 pub(crate) mod waiters;
 pub(crate) mod walk;
+pub(crate) mod window;
 pub(crate) mod writer;
 
 use std::collections::BTreeMap;
@@ -41,6 +45,7 @@ use crate::format::Seed;
 use crate::ids::{LogId, Offset, StreamId};
 use crate::metrics::Counters;
 
+use lease::Pins;
 use ring::Ring;
 use segment::Segment;
 use waiters::Waiters;
@@ -99,6 +104,8 @@ pub(crate) struct Log {
     starving: AtomicBool,
     maintenance: MaintenanceSignal,
     pub(crate) metrics: Counters,
+    /// What readers hold, of the whole engine.
+    pub(crate) pins: Arc<Pins>,
     /// The metadata log's state, for its checkpoints.
     pub(crate) snapshot: Mutex<Vec<u8>>,
 }
@@ -121,6 +128,7 @@ pub(crate) struct Parts {
     pub(crate) stop: Option<Stop>,
     pub(crate) snapshot: Vec<u8>,
     pub(crate) metrics: Counters,
+    pub(crate) pins: Arc<Pins>,
 }
 
 impl std::fmt::Debug for Log {
@@ -141,7 +149,7 @@ impl Log {
         }
         let mut writer = parts.writer;
         writer.stopped = stop.get().is_some();
-        Arc::new(Self {
+        let log = Self {
             birth: Birth::here(),
             id: parts.id,
             uuid: parts.uuid,
@@ -168,8 +176,11 @@ impl Log {
             starving: AtomicBool::new(false),
             maintenance: parts.maintenance,
             metrics: parts.metrics,
+            pins: parts.pins,
             snapshot: Mutex::new(parts.snapshot),
-        })
+        };
+        log.tell_recovery();
+        Arc::new(log)
     }
 
     /// Refuses a forked child, in which locks may be held for ever and the ring is not mapped.
@@ -286,10 +297,13 @@ impl Log {
 
     /// The first reason given stays.
     pub(crate) fn stop(&self, reason: Stop) {
-        {
+        let first = {
             let mut writer = self.writer.lock();
             writer.stopped = true;
-            let _ = self.stop.set(reason);
+            self.stop.set(reason).is_ok()
+        };
+        if first {
+            self.tell_stop();
         }
         self.wake_for_room();
         self.written_waiters.fire_all();

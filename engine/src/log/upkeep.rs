@@ -10,6 +10,7 @@ use super::segment::{self, Making, OpenSegment, Recipe, Segment, header_for};
 use super::{Log, Stop};
 use crate::driver::disk::{OpenMode, ReadersGuard, io_error};
 use crate::error::Result;
+use crate::event::{Level, Value};
 use crate::format::checkpoint::{Checkpoint, SegmentEntry, StreamEntry};
 use crate::ids::{LeaderEpoch, Position};
 use crate::limits::{GROUP_ALIGN, SEGMENT_HEADER_BYTES};
@@ -71,7 +72,14 @@ impl Log {
         if done.is_ok() && upkeep.look_for_dead {
             done = self.retire_dead(&mut upkeep);
         }
-        self.metrics.set_upkeep_error(done.err().map(|error| error.to_string()));
+        let failed = done.err().map(|error| error.to_string());
+        if let Some(error) = &failed
+            && !self.metrics.has_upkeep_error()
+        {
+            let message = "background work failed and is tried again";
+            self.tell(Level::Warn, "upkeep_failed", message, &[("error", Value::Text(error))]);
+        }
+        self.metrics.set_upkeep_error(failed);
         false
     }
 
@@ -110,7 +118,9 @@ impl Log {
         };
         upkeep.making = None;
         self.set_starving(false);
+        let failed = made.as_ref().err().cloned();
         let mut writer = self.writer.lock();
+        let was_failing = writer.segment_error.is_some();
         match made {
             Ok(next) => {
                 self.segments.write().insert(base, Arc::clone(&next.segment));
@@ -120,13 +130,18 @@ impl Log {
             }
             Err(error) => writer.segment_error = Some(error),
         }
+        drop(writer);
+        if let (Some(error), false) = (failed, was_failing) {
+            let message = "no next segment: appends wait, or fail, until there is one";
+            self.tell(Level::Warn, "segment_failed", message, &[("error", Value::Text(&error))]);
+        }
         Prepared::News
     }
 
     /// One more part of it; the segment, if that was the last.
     fn make_next(&self, upkeep: &mut Upkeep, base: u64, len: u64) -> Result<Option<OpenSegment>> {
         if let Some((making, _)) = &mut upkeep.making {
-            return making.step(&*self.disk, self.is_starving());
+            return self.step(making);
         }
         let header = header_for(self.uuid, base, len, self.in_flight_limit());
         let fits = len == self.options.segment_bytes && !upkeep.spares.is_empty();
@@ -135,7 +150,20 @@ impl Log {
         let spare = alone.is_some().then(|| upkeep.spares.pop_front()).flatten();
         let recipe = Recipe { disk: &self.disk, log: self.id, header, spare };
         let (making, _) = upkeep.making.insert((recipe.begin()?, alone));
-        making.step(&*self.disk, self.is_starving())
+        self.step(making)
+    }
+
+    fn step(&self, making: &mut Making) -> Result<Option<OpenSegment>> {
+        let made = making.step(&*self.disk, self.is_starving())?;
+        if let Some(made) = &made {
+            let fields = [
+                ("base", Value::U64(made.segment.base())),
+                ("bytes", Value::U64(made.segment.len())),
+                ("recycled", Value::Bool(making.is_recycled())),
+            ];
+            self.tell(Level::Debug, "segment_made", "made the next segment", &fields);
+        }
+        Ok(made)
     }
 
     /// Segments grow from the first, small one by doubling, so that little data takes little space.
@@ -173,6 +201,12 @@ impl Log {
         upkeep.epoch = epoch;
         self.store_checkpoint(upkeep, false)?;
         self.writer.lock().rolled.pop_front();
+        let fields = [
+            ("base", Value::U64(segment.segment.base())),
+            ("bytes", Value::U64(segment.segment.len())),
+        ];
+        let message = "a segment is full, durable and indexed";
+        self.tell(Level::Debug, "segment_rolled", message, &fields);
         // What was trimmed before the segment was left may have emptied it.
         upkeep.look_for_dead |= upkeep.trimmed;
         Ok(true)
@@ -194,7 +228,14 @@ impl Log {
             streams: upkeep.streams.clone(),
             snapshot: self.snapshot.lock().clone(),
         };
-        checkpoints::store(&*self.disk, &self.name, &checkpoint)
+        checkpoints::store(&*self.disk, &self.name, &checkpoint)?;
+        let fields = [
+            ("sequence", Value::U64(upkeep.sequence)),
+            ("position", Value::U64(upkeep.position)),
+            ("clean", Value::Bool(clean)),
+        ];
+        self.tell(Level::Debug, "checkpoint_stored", "stored a checkpoint", &fields);
+        Ok(())
     }
 
     /// Retires sealed segments in which nothing is live: first two checkpoints without them, so
@@ -259,15 +300,18 @@ impl Log {
     fn retire(&self, segment: &Arc<Segment>, upkeep: &mut Upkeep) -> Result<()> {
         let path = segment.path();
         let fail = |action| io_error(&*self.disk, action, path);
-        // A hard link or an open reader would see the file change.
+        // A hard link, an open reader, a lease would see the file change.
         let sole = segment.close_for_readers() && {
             let file = self.disk.open(path, OpenMode::Read).map_err(fail("open"))?;
             file.link_count().map_err(fail("look at"))? == 1
         };
         let fits = segment.len() == self.options.segment_bytes;
-        // Held until the file has its new name: who comes then does not find it any more.
+        // Readers of other processes hold it, and what is still leased of engines closed before.
+        // Kept until the file has its new name: who comes then does not find it any more.
         let alone = segment::readers_excluded(&*self.disk);
-        if sole && alone.is_some() && fits && upkeep.spares.len() < self.options.spare_segments {
+        let room = upkeep.spares.len() < self.options.spare_segments;
+        let recycled = sole && alone.is_some() && fits && room;
+        if recycled {
             let spare = segment.spare_path(self.id);
             self.disk.rename(path, &spare).map_err(fail("set aside"))?;
             let name = spare.rsplit_once('/').map_or(spare.as_str(), |(_, name)| name);
@@ -279,6 +323,12 @@ impl Log {
         }
         // The index is derived; one that is missing is no error.
         let _ = self.disk.remove(&segment.index_path());
+        let fields = [
+            ("base", Value::U64(segment.base())),
+            ("bytes", Value::U64(segment.len())),
+            ("recycled", Value::Bool(recycled)),
+        ];
+        self.tell(Level::Debug, "segment_retired", "nothing in a segment was live", &fields);
         Ok(())
     }
 
