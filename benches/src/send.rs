@@ -120,10 +120,10 @@ fn measured(way: &mut dyn FnMut(&TcpStream) -> Result<u64>) -> Result<(u64, f64,
     let sent = way(&to)?;
     let cpu = cpu_secs() - cpu;
     to.shutdown(Shutdown::Write).context("closing")?;
-    let received = receiver.join().map_err(|_| crate::error::Error::new("the receiver died"))?;
+    let arrived = receiver.join().map_err(|_| crate::error::Error::new("the receiver died"))?;
     let secs = started.elapsed().as_secs_f64();
-    if received != sent {
-        return Err(crate::error::Error::new(format!("{sent} bytes sent, {received} received")));
+    if arrived != sent {
+        return Err(crate::error::Error::new(format!("{sent} bytes sent, {arrived} arrived")));
     }
     let gigabytes = sent as f64 / 1e9;
     Ok((sent, gigabytes / secs, cpu / gigabytes))
