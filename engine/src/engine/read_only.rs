@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::maintenance::Maintenance;
 use super::open::{Maker, not_a_directory, read_meta, refuse_strangers};
 use super::runner::Runner;
 use super::watch::Watch;
@@ -49,8 +48,7 @@ pub(super) fn open(disk: DiskRef, options: Options) -> Result<Engine> {
         logs: LeakedInChild::new(RwLock::new(BTreeMap::new())),
         catalog: RwLock::default(),
         changing: Mutex::default(),
-        runner: LeakedInChild::new(Runner::Threads(Vec::new())),
-        maintenance: LeakedInChild::new(Arc::new(Maintenance::default())),
+        runner: LeakedInChild::new(Runner::Threads(Vec::new(), Arc::default())),
         lock: Mutex::new(None),
         closed: AtomicBool::new(false),
         closing: Mutex::default(),

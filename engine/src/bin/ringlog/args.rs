@@ -84,15 +84,15 @@ pub struct CreateTopic {
     /// When its records are acknowledged: `sync` when durable, `async` when written
     #[arg(long, value_enum, default_value = "sync")]
     pub flush: FlushArg,
+    /// Print what was made as one JSON object
+    #[arg(long)]
+    pub json: bool,
     /// How its batches are compressed: none, gzip, snappy, lz4 or zstd
     #[arg(long, value_name = "CODEC", default_value_t)]
     pub compression: ringlog::Compression,
     /// Whose time its records have: `create-time` the appender's, `append-time` the engine's
     #[arg(long, value_name = "KIND", default_value_t)]
     pub timestamps: ringlog::TimestampType,
-    /// Print what was made as one JSON object
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// List the topics and their partitions
@@ -195,6 +195,7 @@ Examples:
   ringlog --data data read orders --partition 1 --from 1000 --max 10
   ringlog --data data read orders --from latest --follow
   ringlog --data data read orders --json | jq -r .key
+  ringlog --data data read orders --from-time $(date -d '1 hour ago' +%s000)
   ringlog --data data read names --null | xargs -0 ls -d")]
 pub struct Read {
     /// The topic
@@ -205,6 +206,9 @@ pub struct Read {
     /// Where to begin: earliest, latest, or an offset
     #[arg(long, value_name = "WHERE", default_value = "earliest")]
     pub from: From,
+    /// Begin at the first record of this time or later, in milliseconds since the epoch
+    #[arg(long, value_name = "MS", conflicts_with = "from", allow_negative_numbers = true)]
+    pub from_time: Option<i64>,
     /// At most so many values, all partitions together
     #[arg(long, value_name = "N")]
     pub max: Option<u64>,

@@ -23,10 +23,11 @@ pub fn run(place: &Place, args: &Read, interrupt: &Interrupt) -> Result<(), Fail
             session,
             interrupt,
             output: Output::new(),
-            start: match args.from {
-                From::Earliest => Start::Earliest,
-                From::Latest => Start::Latest,
-                From::Offset(offset) => Start::Offset(Offset(offset)),
+            start: match (args.from_time, args.from) {
+                (Some(ms), _) => Start::Time(ms),
+                (None, From::Earliest) => Start::Earliest,
+                (None, From::Latest) => Start::Latest,
+                (None, From::Offset(offset)) => Start::Offset(Offset(offset)),
             },
             end: if args.null { b"\0" } else { b"\n" },
             json: args.json,

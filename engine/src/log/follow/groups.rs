@@ -42,16 +42,16 @@ pub(crate) enum What {
 /// What a frame does to its stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    Batch { first: u64, records: u64 },
+    Batch { first: u64, records: u64, max_timestamp_ms: i64 },
     Trim { start: u64 },
 }
 
 impl Kind {
     pub(crate) fn apply(self, state: &mut StreamState, position: u64, end: u64) {
         match self {
-            Self::Batch { first, records } => {
+            Self::Batch { first, records, max_timestamp_ms } => {
                 state.end = first;
-                state.note(position, end, records);
+                state.note(position, end, records, max_timestamp_ms);
             }
             Self::Trim { start } => {
                 state.log_start = state.log_start.max(start);
@@ -73,7 +73,9 @@ fn parse(frame: &FrameHeader, payload: &[u8]) -> Option<What> {
             let batch = BatchHeader::decode(payload).ok()?;
             let first = batch.base_offset.0;
             let records = batch.last_offset().0 + 1 - first;
-            Some(What::Frame { stream: frame.stream, kind: Kind::Batch { first, records } })
+            let max_timestamp_ms = batch.max_timestamp_ms;
+            let kind = Kind::Batch { first, records, max_timestamp_ms };
+            Some(What::Frame { stream: frame.stream, kind })
         }
     }
 }
