@@ -83,6 +83,7 @@ mod park;
 mod shard;
 mod topic;
 
+pub use buf::fork::Birth;
 pub use clock::Clock;
 pub use config::{Ack, Backend, Compression, Flush, Options, TimestampType};
 #[cfg(feature = "sim")]
