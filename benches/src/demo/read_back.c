@@ -4,6 +4,7 @@
  */
 #include <ringlog.h>
 #include <stdio.h>
+#include <string.h>
 
 #define MAX_BYTES (1 << 20)
 #define VIEWS 256
@@ -37,7 +38,7 @@ static int write_values(const ringlog_batch *batch, ringlog_error **error) {
 }
 
 int main(int argc, char **argv) {
-    ringlog_open_options options = {sizeof options, RINGLOG_OPEN_NO_CREATE};
+    ringlog_open_options options;
     ringlog_error *error = NULL;
     ringlog_engine *engine = NULL;
     ringlog_topic *topic = NULL;
@@ -49,6 +50,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: read_back DIRECTORY TOPIC\n");
         return 2;
     }
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.flags = RINGLOG_OPEN_NO_CREATE;
     if (ringlog_open(argv[1], &options, &engine, &error)) {
         return failed("open", error);
     }
