@@ -28,7 +28,7 @@ const TOP: &[&str] = &[
 ];
 const TOP_ALLOWED: &[&str] = &["SECURITY.md", "ffi", "include", "python"];
 /// What git does not keep.
-const IGNORED: &[&str] = &[".git", ".setup", "target", "__pycache__"];
+const IGNORED: &[&str] = &[".git", ".mypy_cache", ".setup", "target", "__pycache__"];
 const SOURCES: &[&str] = &["engine", "benches", "tests", "ffi", "python"];
 /// Packages; those that lie within another one too.
 const MANIFESTS: &[&str] = &["engine", "benches", "benches/compare", "tests", "ffi", "python"];
