@@ -1,13 +1,13 @@
 # Everything a contributor runs. Each target installs what it needs first (tests/scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long bench compare fmt
+.PHONY: help setup demo test test-long bench compare fmt install
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install what this machine lacks (says what, before it does)
-	@tests/scripts/setup rust python wheel
+	@tests/scripts/setup rust python c wheel
 
 demo: ## A real event stream, a crash, and the proof that nothing acknowledged was lost
 	@tests/scripts/demo
@@ -20,6 +20,10 @@ test-long: setup ## What takes longer than a change should wait for
 
 bench: setup ## The device's own figures, and ours beside them
 	@cargo run --release --locked --package ringlog-benches -- all
+
+install: ## Install the C library: PREFIX=/usr/local; DESTDIR= for packagers
+	@tests/scripts/setup rust
+	@ffi/package/install
 
 compare: setup ## Other embedded engines, and ours beside them (builds them; needs strace)
 	@cargo run --release --locked --manifest-path benches/compare/Cargo.toml \

@@ -40,6 +40,8 @@ pub enum Command {
     Behind(WorkloadArgs),
     /// Reading everything warm, every byte added up, beside plain memory: R1
     Read(WorkloadArgs),
+    /// Sending over loopback: read+send, mmap+send, sendfile, splice, and `send_to`: S1
+    Send,
     /// Opening a cleanly closed log in a fresh process with a cold cache
     Open(OpenArgs),
     /// A real event stream, a writer killed in the middle, and the proof that nothing was lost

@@ -17,6 +17,7 @@ pub mod progress;
 pub mod quiet;
 pub mod reading;
 pub mod report;
+mod send;
 pub mod spread;
 pub mod stats;
 pub mod target;
@@ -109,6 +110,7 @@ pub fn run(cli: Cli) -> Result<()> {
     }
     match cli.command {
         Command::Limit => limit::run(&mut start(cli.options)?),
+        Command::Send => send::run(&mut start(cli.options)?),
         Command::Durable(args) => workload::run(&mut start(cli.options)?, workload::DURABLE, &args),
         Command::Written(args) => workload::run(&mut start(cli.options)?, workload::WRITTEN, &args),
         Command::Spread(args) => spread::run(&mut start(cli.options)?, &args),

@@ -83,6 +83,7 @@ mod park;
 mod shard;
 mod topic;
 
+pub use buf::fork::Birth;
 pub use clock::Clock;
 pub use config::{Ack, Backend, Compression, Flush, Options, TimestampType};
 #[cfg(feature = "sim")]
@@ -91,7 +92,7 @@ pub use engine::{Capabilities, Engine, LogCapabilities, Stat};
 pub use error::{Error, ErrorKind, PartOutcome, Result};
 pub use event::{Event, Level, Value};
 pub use format::record_batch::{Headers, Record, RecordView};
-pub use ids::{Appended, LeaderEpoch, Offset, PartitionId, Position, RecordId};
+pub use ids::{Appended, LeaderEpoch, Offset, PartitionId, Position, RecordId, TimedOffset};
 pub use metrics::{Latency, LogMetrics, Metrics, Recovery};
 pub use topic::append::{AppendFuture, AppendOptions};
 pub use topic::completion::{Completion, CompletionQueue, Outcome};

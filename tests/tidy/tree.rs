@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Finding;
 
-/// The agreed top level. `ffi`, `python` and `include` come when there is something in them.
+/// The agreed top level. `python` comes when there is something in it.
 const TOP: &[&str] = &[
     ".ci",
     ".gitignore",
@@ -22,13 +22,15 @@ const TOP: &[&str] = &[
     "deny.toml",
     "docs",
     "engine",
+    "ffi",
+    "include",
     "pyproject.toml",
     "rustfmt.toml",
     "tests",
 ];
-const TOP_ALLOWED: &[&str] = &["SECURITY.md", "ffi", "include", "python"];
+const TOP_ALLOWED: &[&str] = &["SECURITY.md", "python"];
 /// What git does not keep.
-const IGNORED: &[&str] = &[".git", ".setup", "target", "__pycache__"];
+const IGNORED: &[&str] = &[".git", ".mypy_cache", ".setup", "target", "__pycache__"];
 const SOURCES: &[&str] = &["engine", "benches", "tests", "ffi", "python"];
 /// Packages; those that lie within another one too.
 const MANIFESTS: &[&str] = &["engine", "benches", "benches/compare", "tests", "ffi", "python"];

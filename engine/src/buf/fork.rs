@@ -133,7 +133,8 @@ extern "C" fn in_child() {
     }
 }
 
-/// The process in which something was made.
+/// The process in which something was made: what holds handles of an engine can tell by it that it
+/// was copied by a fork. Counts the forks after the first engine was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Birth(u32);
 

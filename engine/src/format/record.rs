@@ -251,6 +251,19 @@ impl<'a> Iterator for Headers<'a> {
 
 impl ExactSizeIterator for Headers<'_> {}
 
+impl<'a> Headers<'a> {
+    /// Those that are left, as they stand in the batch: for [`next_encoded`](Self::next_encoded).
+    pub fn encoded(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Reads the header that starts `encoded` and moves past it; `None` at the end, and where the
+    /// bytes are none of [`encoded`](Self::encoded).
+    pub fn next_encoded(encoded: &mut &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+        if encoded.is_empty() { None } else { read_header(encoded).ok() }
+    }
+}
+
 fn read_header<'a>(input: &mut &'a [u8]) -> Result<(&'a [u8], Option<&'a [u8]>), BatchError> {
     let len = read_length(input)?;
     Ok((take(input, len)?, read_nullable(input)?))

@@ -1,0 +1,39 @@
+// Ranges and exceptions: records are read with range-for. Usage: iterate DIRECTORY
+#include <cstdlib>
+#include <iostream>
+#include <ringlog.hpp>
+
+int main(int argc, char **argv) {
+    try {
+        ringlog::Engine engine(argc > 1 ? argv[1] : "data");
+        ringlog::Stream orders = engine.open_or_create_topic("orders").stream(0);
+
+        ringlog::Record order("table 7", "one flat white");
+        order.headers = {{"waiter", "Ann"}, {"urgent", std::nullopt}};
+        orders.append(order);
+        orders.append_many({"two espressos", "a glass of water"});
+
+        for (const ringlog::Batch &batch : orders.reader()) {
+            for (const ringlog::View &record : batch) {
+                std::cout << record.offset() << ' ' << record.key().value_or("-") << ": "
+                          << record.value().value_or("-");
+                for (const ringlog::Header &header : record.headers()) {
+                    std::cout << " [" << header.key << '=' << header.value.value_or("absent")
+                              << ']';
+                }
+                std::cout << '\n';
+            }
+        }
+
+        try {
+            engine.topic("no such topic");
+        } catch (const ringlog::Error &error) {
+            std::cout << error.name() << ": " << error.what() << '\n';
+        }
+        engine.close();
+    } catch (const ringlog::Error &error) {
+        std::cerr << error.name() << ": " << error.what() << '\n';
+        return EXIT_FAILURE;
+    }
+    return EXIT_SUCCESS;
+}

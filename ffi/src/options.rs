@@ -1,0 +1,158 @@
+//! How an engine is opened and a topic made. Zero is every field's default, so that a struct of
+//! zeroes with its size set is a good one.
+
+use std::time::Duration;
+
+use ringlog::{Backend, Flush, Options, TopicSpec};
+
+use crate::error::Failure;
+use crate::input;
+use crate::sized::Plain;
+
+/// Refuse a directory that is not there, instead of making it.
+pub const RINGLOG_OPEN_NO_CREATE: u32 = 1;
+/// Open on a filesystem that keeps nothing over a power loss: *durable* is then no more than its
+/// flush.
+pub const RINGLOG_OPEN_ALLOW_VOLATILE: u32 = 2;
+
+/// io_uring where it is there and allowed, else plain.
+pub const RINGLOG_BACKEND_AUTO: u32 = 0;
+/// io_uring, or an error that says why not.
+pub const RINGLOG_BACKEND_URING: u32 = 1;
+/// pwritev2 and fdatasync; same guarantees.
+pub const RINGLOG_BACKEND_PLAIN: u32 = 2;
+
+/// A topic whose appends are acknowledged when durable: they survive a power loss.
+pub const RINGLOG_FLUSH_SYNC: u32 = 0;
+/// A topic whose appends are acknowledged when written: they survive the process.
+pub const RINGLOG_FLUSH_ASYNC: u32 = 1;
+
+/// How an engine is opened. Set `size` to its sizeof and what is not wanted to zero.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ringlog_open_options {
+    /// sizeof(ringlog_open_options).
+    pub size: usize,
+    /// `RINGLOG_OPEN_*` added up.
+    pub flags: u32,
+    /// `RINGLOG_BACKEND_*`.
+    pub backend: u32,
+    /// Size of a segment file, a multiple of 4096. 0: 128 MiB.
+    pub segment_bytes: u64,
+    /// Size of a log's ring, a power of two. 0: 4 MiB.
+    pub ring_bytes: u64,
+    /// A group is closed at this size. 0: 1 MiB, or half the ring if that is less.
+    pub group_bytes: u64,
+    /// Largest batch. 0: 17 MiB, or half a segment if that is less.
+    pub max_payload_bytes: u64,
+    /// The loss window of async topics in bytes. 0: 16 MiB.
+    pub async_window_bytes: u64,
+    /// The loss window of async topics in time. 0: 200 ms.
+    pub async_window_ns: i64,
+    /// Deadline of appends that name none. 0: 30 s.
+    pub append_timeout_ns: i64,
+    /// How long to wait for another holder of the directory. 0: 5 s; `RINGLOG_FOREVER` works, and
+    /// a nanosecond does not wait.
+    pub lock_timeout_ns: i64,
+    /// How long the last `_free` may take to flush. 0: 30 s.
+    pub close_timeout_ns: i64,
+}
+
+// SAFETY: integers without padding between or behind them, as the sizes below show.
+unsafe impl Plain for ringlog_open_options {
+    const NAME: &'static str = "ringlog_open_options";
+    const FIRST_SIZE: usize = 88;
+}
+
+const _: () = assert!(size_of::<ringlog_open_options>() == 88);
+
+/// What a new topic shall be. Set `size` to its sizeof and what is not wanted to zero.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ringlog_topic_options {
+    /// sizeof(ringlog_topic_options).
+    pub size: usize,
+    /// How many partitions. 0: one.
+    pub partitions: u32,
+    /// `RINGLOG_FLUSH_*`.
+    pub flush: u32,
+}
+
+// SAFETY: integers without padding between or behind them, as the sizes below show.
+unsafe impl Plain for ringlog_topic_options {
+    const NAME: &'static str = "ringlog_topic_options";
+    const FIRST_SIZE: usize = 16;
+}
+
+const _: () = assert!(size_of::<ringlog_topic_options>() == 16);
+
+impl ringlog_open_options {
+    pub(crate) fn options(&self) -> Result<Options, Failure> {
+        let known = RINGLOG_OPEN_NO_CREATE | RINGLOG_OPEN_ALLOW_VOLATILE;
+        if self.flags & !known != 0 {
+            return Err(Failure::invalid(format!("flags {:#x} of open", self.flags)));
+        }
+        let is_set = |flag| self.flags & flag != 0;
+        let mut options = ringlog::Engine::options()
+            .create(!is_set(RINGLOG_OPEN_NO_CREATE))
+            .allow_volatile(is_set(RINGLOG_OPEN_ALLOW_VOLATILE))
+            .backend(self.backend()?);
+        if let Some(timeout) = duration(self.append_timeout_ns)? {
+            options = options.append_timeout(timeout);
+        }
+        if let Some(timeout) = duration(self.lock_timeout_ns)? {
+            options = options.lock_timeout(timeout);
+        }
+        if let Some(timeout) = duration(self.close_timeout_ns)? {
+            options = options.close_timeout(timeout);
+        }
+        self.sizes(options)
+    }
+
+    fn backend(&self) -> Result<Backend, Failure> {
+        match self.backend {
+            RINGLOG_BACKEND_AUTO => Ok(Backend::Auto),
+            RINGLOG_BACKEND_URING => Ok(Backend::Uring),
+            RINGLOG_BACKEND_PLAIN => Ok(Backend::Plain),
+            other => Err(Failure::invalid(format!("backend {other}"))),
+        }
+    }
+
+    /// The sizes; one that is not given follows those that are, where it has to.
+    fn sizes(&self, mut options: Options) -> Result<Options, Failure> {
+        let segment = or(self.segment_bytes, 128 << 20);
+        let ring = or(self.ring_bytes, 4 << 20);
+        let payload = or(self.max_payload_bytes, (17 << 20).min(segment / 2));
+        let group = or(self.group_bytes, (1 << 20).min(ring / 2));
+        let window = or(self.async_window_bytes, 16 << 20);
+        let age = duration(self.async_window_ns)?.unwrap_or(Duration::from_millis(200));
+        options = options.segment_bytes(segment).async_window(window, age);
+        options = options.ring_bytes(length(ring)?).group_bytes(length(group)?);
+        Ok(options.max_payload_bytes(length(payload)?))
+    }
+}
+
+fn or(value: u64, default: u64) -> u64 {
+    if value == 0 { default } else { value }
+}
+
+fn length(value: u64) -> Result<usize, Failure> {
+    usize::try_from(value).map_err(|_| Failure::invalid(format!("a size of {value}")))
+}
+
+/// A time of the options: 0 and the default stand for none.
+fn duration(ns: i64) -> Result<Option<Duration>, Failure> {
+    if ns == 0 { Ok(None) } else { input::timeout(ns) }
+}
+
+impl ringlog_topic_options {
+    pub(crate) fn spec(&self, name: &str) -> Result<TopicSpec, Failure> {
+        let flush = match self.flush {
+            RINGLOG_FLUSH_SYNC => Flush::Sync,
+            RINGLOG_FLUSH_ASYNC => Flush::Async,
+            other => return Err(Failure::invalid(format!("flush class {other}"))),
+        };
+        let partitions = if self.partitions == 0 { 1 } else { self.partitions };
+        Ok(TopicSpec::new(name).partitions(partitions).flush(flush))
+    }
+}

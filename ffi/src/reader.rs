@@ -1,0 +1,210 @@
+//! Readers: they walk one partition, batch by batch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use ringlog::{Batch, Offset, Partition, Reader, Start};
+
+use crate::batch::{self, ringlog_batch};
+use crate::error::{Failure, ringlog_error};
+use crate::guard::{self, Entered, Health};
+use crate::handle::{self, Handle, Tag, need, out};
+use crate::input;
+use crate::status::{RINGLOG_E_IN_USE, ringlog_status};
+use crate::topic::{enter_stream, ringlog_stream};
+
+/// At the first retained record; `at` is not used.
+pub const RINGLOG_START_EARLIEST: u32 = 0;
+/// After the newest record; `at` is not used.
+pub const RINGLOG_START_LATEST: u32 = 1;
+/// At the offset `at`.
+pub const RINGLOG_START_OFFSET: u32 = 2;
+
+/// Do not verify each batch's checksum. Frames are proven either way.
+pub const RINGLOG_READ_NO_VERIFY: u32 = 1;
+
+/// Reads one partition, one thread at a time. Holds its engine open; the caller's until
+/// `ringlog_reader_free`.
+pub struct ringlog_reader {
+    tag: Tag,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) health: Arc<Health>,
+}
+
+impl Handle for ringlog_reader {
+    const KIND: u64 = handle::kind(*b"reader  ");
+    const NAME: &'static str = "ringlog_reader";
+
+    fn tag(&self) -> &Tag {
+        &self.tag
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.health.is_inherited()
+    }
+}
+
+/// A reader, where it can be borrowed and given back.
+pub(crate) struct Shared {
+    pub(crate) partition: Partition,
+    pub(crate) verify: bool,
+    /// `None` while a queue has it.
+    pub(crate) reader: Mutex<Option<Reader>>,
+}
+
+impl ringlog_reader {
+    pub(crate) fn enter(&self) -> Result<(Entered<'_>, MutexGuard<'_, Option<Reader>>), Failure> {
+        let entered = self.health.enter()?;
+        let in_use = || {
+            Failure::new(RINGLOG_E_IN_USE, 0, "another call or a submitted read uses the reader")
+        };
+        let reader = self.shared.reader.try_lock().filter(|reader| reader.is_some());
+        Ok((entered, reader.ok_or_else(in_use)?))
+    }
+}
+
+fn start(start: u32, at: i64) -> Result<Start, Failure> {
+    match start {
+        RINGLOG_START_EARLIEST => Ok(Start::Earliest),
+        RINGLOG_START_LATEST => Ok(Start::Latest),
+        RINGLOG_START_OFFSET => u64::try_from(at)
+            .map(|offset| Start::Offset(Offset(offset)))
+            .map_err(|_| Failure::invalid(format!("offset {at}"))),
+        other => Err(Failure::invalid(format!("start {other}"))),
+    }
+}
+
+/// A reader of a partition from `start` (`RINGLOG_START_*`) and `at` on. `flags` are
+/// `RINGLOG_READ_*`. On success `*reader` is the caller's until `ringlog_reader_free`.
+///
+/// It sees what is durable of a sync topic, what is written of an async one, and never blocks an
+/// append.
+///
+/// Thread-safe. Does not wait.
+/// Errors: `OFFSET_OUT_OF_RANGE` for an offset that is trimmed or beyond the end, `UNKNOWN_TOPIC`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ringlog_reader_open(
+    stream: *const ringlog_stream,
+    start: u32,
+    at: i64,
+    flags: u32,
+    reader: *mut *mut ringlog_reader,
+    error: *mut *mut ringlog_error,
+) -> ringlog_status {
+    guard::call(error, || {
+        // SAFETY: NULL or valid for the call, as the header asks.
+        let ((stream, _entered), reader) =
+            unsafe { (enter_stream(stream)?, out(reader, "the reader")?) };
+        if flags & !RINGLOG_READ_NO_VERIFY != 0 {
+            return Err(Failure::invalid(format!("flags {flags:#x} of a reader")));
+        }
+        let verify = flags & RINGLOG_READ_NO_VERIFY == 0;
+        let partition = stream.partition.clone();
+        let opened = partition.reader(self::start(start, at)?)?.verify(verify);
+        let shared = Shared { partition, verify, reader: Mutex::new(Some(opened)) };
+        reader.write(handle::give(ringlog_reader {
+            tag: Tag::new::<ringlog_reader>(),
+            shared: Arc::new(shared),
+            health: Arc::clone(&stream.health),
+        }));
+        Ok(())
+    })
+}
+
+/// What comes next: whole record batches, one at least, and more while they are there at once and
+/// together below `max_bytes` (0: just one). On success `*batch` is the caller's until
+/// `ringlog_batch_free`, or NULL if nothing came in time. The first batch may begin before the
+/// offset asked for; the views start there.
+///
+/// One thread at a time. Blocks up to `timeout_ns` (0: not at all) until there is something.
+/// Errors: `CORRUPT` names file and byte, and the reader stays before the damage;
+/// `OFFSET_OUT_OF_RANGE` if the place was trimmed meanwhile; `IO`, `CLOSED`; `IN_USE` while another
+/// call or a submitted read uses the reader.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ringlog_reader_next(
+    reader: *mut ringlog_reader,
+    max_bytes: usize,
+    timeout_ns: i64,
+    batch: *mut *mut ringlog_batch,
+    error: *mut *mut ringlog_error,
+) -> ringlog_status {
+    guard::call(error, || {
+        // SAFETY: NULL or valid for the call, as the header asks.
+        let (handle, batch) = unsafe { (need(reader)?, out(batch, "the batch")?) };
+        let timeout = input::timeout(timeout_ns)?.unwrap_or_default();
+        let (_entered, mut reader) = handle.enter()?;
+        let Some(reader) = reader.as_mut() else { return Ok(()) };
+        let parts = next(reader, max_bytes, timeout)?;
+        let none = std::ptr::null_mut();
+        batch.write(if parts.is_empty() { none } else { batch::give(parts, &handle.health) });
+        Ok(())
+    })
+}
+
+/// The next batches: none if nothing came in time.
+fn next(reader: &mut Reader, max_bytes: usize, timeout: Duration) -> Result<Vec<Batch>, Failure> {
+    let first = match reader.next_batch()? {
+        None if !timeout.is_zero() => reader.next_timeout(timeout)?,
+        first => first,
+    };
+    let Some(first) = first else { return Ok(Vec::new()) };
+    let mut bytes = first.bytes().len();
+    let mut parts = vec![first];
+    while bytes < max_bytes {
+        // What is wrong behind these batches is met, and told, by the next call.
+        let Ok(Some(more)) = reader.next_batch() else { break };
+        bytes += more.bytes().len();
+        parts.push(more);
+    }
+    Ok(parts)
+}
+
+/// Goes on elsewhere: see `ringlog_reader_open`.
+///
+/// One thread at a time. Does not wait.
+/// Errors: `OFFSET_OUT_OF_RANGE`, the reader staying where it was; `IN_USE`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ringlog_reader_seek(
+    reader: *mut ringlog_reader,
+    start: u32,
+    at: i64,
+    error: *mut *mut ringlog_error,
+) -> ringlog_status {
+    guard::call(error, || {
+        // SAFETY: NULL or live, as the header asks.
+        let handle = unsafe { need(reader) }?;
+        let (_entered, mut reader) = handle.enter()?;
+        let start = self::start(start, at)?;
+        reader.as_mut().map_or(Ok(()), |reader| Ok(reader.seek(start)?))
+    })
+}
+
+/// The offset of the next record. On success it is in `*offset`.
+///
+/// One thread at a time. Never blocks.
+/// Errors: `IN_USE`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ringlog_reader_position(
+    reader: *const ringlog_reader,
+    offset: *mut u64,
+    error: *mut *mut ringlog_error,
+) -> ringlog_status {
+    guard::call(error, || {
+        // SAFETY: NULL or valid for the call, as the header asks.
+        let (handle, offset) = unsafe { (need(reader)?, out(offset, "the offset")?) };
+        let (_entered, reader) = handle.enter()?;
+        if let Some(reader) = reader.as_ref() {
+            offset.write(reader.next_offset().0);
+        }
+        Ok(())
+    })
+}
+
+/// Frees the reader; NULL is fine. Batches it gave stay. A submitted read completes all the same.
+/// Blocks only if it is the engine's last handle: see `ringlog_engine_free`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ringlog_reader_free(reader: *mut ringlog_reader) {
+    // SAFETY: NULL or the caller's own reader, not used again, as the header asks.
+    guard::quietly(|| drop(unsafe { handle::take(reader) }));
+}
