@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::event::{Event, Events};
 use crate::limits::{
     BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_BYTES_MAX_DEFAULT,
     GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX, META_PAYLOAD_BYTES_MAX, META_RING_BYTES,
@@ -130,6 +132,7 @@ pub(crate) struct LogOptions {
     pub(crate) window_time: Duration,
     pub(crate) max_payload_bytes: usize,
     pub(crate) spare_segments: usize,
+    pub(crate) events: Events,
 }
 
 impl Default for LogOptions {
@@ -144,6 +147,7 @@ impl Default for LogOptions {
             window_time: Duration::from_millis(200),
             max_payload_bytes: PAYLOAD_BYTES_MAX,
             spare_segments: 2,
+            events: Events::default(),
         }
     }
 }
@@ -260,6 +264,24 @@ impl Options {
     /// How many retired segments are kept for recycling (default 2).
     pub fn spare_segments(mut self, segments: usize) -> Self {
         self.log.spare_segments = segments;
+        self
+    }
+
+    /// Who hears what the engine does: opened, recovered, a segment made, a log latched. Works
+    /// without a logger; the `tracing` feature gets the same events.
+    ///
+    /// Called from whichever thread it happens on, the engine's own among them, where it holds up
+    /// the log: it must not block, and must not call the engine. Its panics are swallowed.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), ringlog::Error> {
+    /// let engine = ringlog::Engine::options()
+    ///     .on_event(std::sync::Arc::new(|event| eprintln!("{} {event}", event.level)))
+    ///     .open("data")?;
+    /// # Ok(()) }
+    /// ```
+    pub fn on_event(mut self, hook: Arc<dyn Fn(&Event<'_>) + Send + Sync>) -> Self {
+        self.log.events = Events::to(hook);
         self
     }
 

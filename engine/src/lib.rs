@@ -57,6 +57,7 @@
 //! | feature | |
 //! |---|---|
 //! | `cli` (default) | the `ringlog` command line; libraries turn it off |
+//! | `tracing` | events ([`Options::on_event`]) go to the `tracing` crate too, target `ringlog` |
 //! | `sim` | the simulated disk and driver, for crash tests |
 //!
 //! # Further
@@ -71,6 +72,7 @@ mod config;
 mod driver;
 mod engine;
 mod error;
+mod event;
 mod format;
 mod ids;
 pub mod inspect;
@@ -88,6 +90,7 @@ pub use config::{Ack, Backend, Flush, Options};
 pub use driver::sim;
 pub use engine::{Capabilities, Engine, LogCapabilities, Stat};
 pub use error::{Error, ErrorKind, PartOutcome, Result};
+pub use event::{Event, Level, Value};
 pub use format::record_batch::{Headers, Record, RecordView};
 pub use ids::{Appended, LeaderEpoch, Offset, PartitionId, Position, RecordId};
 pub use metrics::{Latency, LogMetrics, Metrics, Recovery};

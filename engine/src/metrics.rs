@@ -1,6 +1,8 @@
 //! What an engine counts: per log, nothing global. Recording costs an atomic at most, and nothing
 //! at all on the append path, whose counters live under the writer's lock.
 
+mod prometheus;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -12,6 +14,11 @@ use crate::config::Flush;
 
 /// Flush latencies are kept to two significant digits, from a microsecond to a minute.
 const LATENCY_MAX_US: u64 = 60_000_000;
+/// Upper bounds of the buckets of [`LogMetrics::flush_buckets`], in microseconds.
+const BUCKETS_US: [u64; 16] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 10_000_000,
+];
 
 /// What recovery did when the log was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -76,6 +83,11 @@ pub struct LogMetrics {
     pub group_records: u64,
     /// From submission to stable storage.
     pub flush_latency: Latency,
+    /// How many of them took up to so many microseconds: (bound, count), ascending. Bounds are kept
+    /// to a hundredth.
+    pub flush_buckets: Vec<(u64, u64)>,
+    /// All of them together, in microseconds.
+    pub flush_sum_us: u64,
     /// Bytes accepted and not yet in a segment: the queue before the device.
     pub queued_bytes: u64,
     /// Live segments.
@@ -115,6 +127,7 @@ pub(crate) struct Counters {
     recycled: AtomicU64,
     removed: AtomicU64,
     flushes: Mutex<Histogram<u64>>,
+    flush_sum_us: AtomicU64,
     upkeep_error: Mutex<Option<String>>,
     pub(crate) recovery: Recovery,
 }
@@ -129,6 +142,7 @@ impl Counters {
             recycled: AtomicU64::new(0),
             removed: AtomicU64::new(0),
             flushes: Mutex::new(flushes.expect("the bounds are constant and valid")),
+            flush_sum_us: AtomicU64::new(0),
             upkeep_error: Mutex::default(),
             recovery,
         }
@@ -141,7 +155,9 @@ impl Counters {
     }
 
     pub(crate) fn flush(&self, took: Duration) {
-        self.flushes.lock().saturating_record((took.as_micros() as u64).max(1));
+        let took_us = (took.as_micros() as u64).max(1);
+        self.flush_sum_us.fetch_add(took_us, Ordering::Relaxed);
+        self.flushes.lock().saturating_record(took_us);
     }
 
     pub(crate) fn recycled(&self) {
@@ -150,6 +166,10 @@ impl Counters {
 
     pub(crate) fn removed(&self) {
         self.removed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_upkeep_error(&self) -> bool {
+        self.upkeep_error.lock().is_some()
     }
 
     pub(crate) fn set_upkeep_error(&self, error: Option<String>) {
@@ -173,5 +193,8 @@ impl Counters {
             p999_us: flushes.value_at_quantile(0.999),
             max_us: flushes.max(),
         };
+        into.flush_sum_us = self.flush_sum_us.load(Ordering::Relaxed);
+        let upto = |bound: u64| (bound, flushes.count_between(0, bound));
+        into.flush_buckets = BUCKETS_US.iter().copied().map(upto).collect();
     }
 }

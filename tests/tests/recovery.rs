@@ -9,6 +9,8 @@ mod damage;
 mod device;
 #[path = "recovery/ends.rs"]
 mod ends;
+#[path = "recovery/events.rs"]
+mod events;
 #[path = "recovery/pins.rs"]
 mod pins;
 #[path = "recovery/ring.rs"]

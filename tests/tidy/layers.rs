@@ -7,7 +7,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use crate::Finding;
 
-const BASE: &[&str] = &["error", "limits", "clock", "metrics", "config", "ids", "park"];
+const BASE: &[&str] = &["error", "event", "limits", "clock", "metrics", "config", "ids", "park"];
 const SEAM: &[&str] = &["driver::op", "driver::disk"];
 const LOWEST: &[&[&str]] = &[BASE];
 const ON_BUF: &[&[&str]] = &[BASE, &["buf"]];
@@ -32,6 +32,7 @@ const TOP: &[&[&str]] = &[
 const TABLE: &[(&str, &[&[&str]])] = &[
     // 0
     ("error", LOWEST),
+    ("event", LOWEST),
     ("limits", LOWEST),
     ("clock", LOWEST),
     ("metrics", LOWEST),

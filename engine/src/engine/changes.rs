@@ -194,6 +194,7 @@ impl Inner {
                 }
             }
         }
+        self.tell_change(&change);
         let mut catalog = self.catalog.write();
         catalog.apply(change);
         if let Some(meta) = self.logs.read().get(&META) {

@@ -46,6 +46,7 @@ impl Inner {
         if changing.is_some() {
             self.lock.lock().take();
         }
+        self.tell_closed(started.elapsed(), &outcome);
         outcome
     }
 

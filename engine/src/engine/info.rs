@@ -167,6 +167,8 @@ impl Log {
             group_bytes: 0,
             group_records: 0,
             flush_latency: crate::metrics::Latency::default(),
+            flush_buckets: Vec::new(),
+            flush_sum_us: 0,
             queued_bytes: head.saturating_sub(self.released()),
             segments: self.segments.read().len() as u64,
             segments_recycled: 0,

@@ -8,6 +8,7 @@ mod maintenance;
 pub(crate) mod open;
 mod placement;
 mod runner;
+mod tell;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
 

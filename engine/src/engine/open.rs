@@ -117,6 +117,7 @@ pub(crate) fn open(
     for log in logs {
         inner.adopt(&log);
     }
+    inner.tell_opened();
     Ok(Engine { inner: Arc::new(inner) })
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod replay;
 pub(crate) mod ring;
 pub(crate) mod scan;
 pub(crate) mod segment;
+mod tell;
 pub(crate) mod upkeep;
 pub(crate) mod waiters;
 pub(crate) mod walk;
@@ -141,7 +142,7 @@ impl Log {
         }
         let mut writer = parts.writer;
         writer.stopped = stop.get().is_some();
-        Arc::new(Self {
+        let log = Self {
             birth: Birth::here(),
             id: parts.id,
             uuid: parts.uuid,
@@ -169,7 +170,9 @@ impl Log {
             maintenance: parts.maintenance,
             metrics: parts.metrics,
             snapshot: Mutex::new(parts.snapshot),
-        })
+        };
+        log.tell_recovery();
+        Arc::new(log)
     }
 
     /// Refuses a forked child, in which locks may be held for ever and the ring is not mapped.
@@ -286,10 +289,13 @@ impl Log {
 
     /// The first reason given stays.
     pub(crate) fn stop(&self, reason: Stop) {
-        {
+        let first = {
             let mut writer = self.writer.lock();
             writer.stopped = true;
-            let _ = self.stop.set(reason);
+            self.stop.set(reason).is_ok()
+        };
+        if first {
+            self.tell_stop();
         }
         self.wake_for_room();
         self.written_waiters.fire_all();

@@ -10,6 +10,7 @@ use super::segment::{self, OpenSegment, Recipe, Segment, header_for};
 use super::{Log, Stop};
 use crate::driver::disk::{OpenMode, io_error};
 use crate::error::Result;
+use crate::event::{Level, Value};
 use crate::format::checkpoint::{Checkpoint, SegmentEntry, StreamEntry};
 use crate::ids::{LeaderEpoch, Position};
 use crate::limits::{GROUP_ALIGN, SEGMENT_HEADER_BYTES};
@@ -52,7 +53,14 @@ impl Log {
         if done.is_ok() && upkeep.look_for_dead {
             done = self.retire_dead(&mut upkeep);
         }
-        self.metrics.set_upkeep_error(done.err().map(|error| error.to_string()));
+        let failed = done.err().map(|error| error.to_string());
+        if let Some(error) = &failed
+            && !self.metrics.has_upkeep_error()
+        {
+            let message = "background work failed and is tried again";
+            self.tell(Level::Warn, "upkeep_failed", message, &[("error", Value::Text(error))]);
+        }
+        self.metrics.set_upkeep_error(failed);
     }
 
     /// Says that segments may have become dead.
@@ -85,7 +93,9 @@ impl Log {
             None => self.make_next(upkeep, base, self.next_len(previous, wanted)),
         };
         self.set_starving(false);
+        let failed = made.as_ref().err().cloned();
         let mut writer = self.writer.lock();
+        let was_failing = writer.segment_error.is_some();
         match made {
             Ok(next) => {
                 self.segments.write().insert(base, Arc::clone(&next.segment));
@@ -94,6 +104,11 @@ impl Log {
                 writer.wanted_segment_bytes = 0;
             }
             Err(error) => writer.segment_error = Some(error),
+        }
+        drop(writer);
+        if let (Some(error), false) = (failed, was_failing) {
+            let message = "no next segment: appends wait, or fail, until there is one";
+            self.tell(Level::Warn, "segment_failed", message, &[("error", Value::Text(&error))]);
         }
         true
     }
@@ -104,8 +119,16 @@ impl Log {
         // Set aside when nobody read it from outside; who came since may know it all the same.
         let alone = if fits { segment::readers_excluded(&*self.disk) } else { None };
         let spare = alone.is_some().then(|| upkeep.spares.pop_front()).flatten();
+        let recycled = spare.is_some();
         let recipe = Recipe { disk: &self.disk, log: self.id, header, spare };
-        recipe.make(&|| self.is_starving())
+        let made = recipe.make(&|| self.is_starving())?;
+        let fields = [
+            ("base", Value::U64(base)),
+            ("bytes", Value::U64(len)),
+            ("recycled", Value::Bool(recycled)),
+        ];
+        self.tell(Level::Debug, "segment_made", "made the next segment", &fields);
+        Ok(made)
     }
 
     /// Segments grow from the first, small one by doubling, so that little data takes little space.
@@ -144,6 +167,12 @@ impl Log {
             upkeep.epoch = epoch;
             self.store_checkpoint(upkeep, false)?;
             self.writer.lock().rolled.pop_front();
+            let fields = [
+                ("base", Value::U64(segment.segment.base())),
+                ("bytes", Value::U64(segment.segment.len())),
+            ];
+            let message = "a segment is full, durable and indexed";
+            self.tell(Level::Debug, "segment_rolled", message, &fields);
             // What was trimmed before the segment was left may have emptied it.
             upkeep.look_for_dead |= upkeep.trimmed;
         }
@@ -165,7 +194,14 @@ impl Log {
             streams: upkeep.streams.clone(),
             snapshot: self.snapshot.lock().clone(),
         };
-        checkpoints::store(&*self.disk, &self.name, &checkpoint)
+        checkpoints::store(&*self.disk, &self.name, &checkpoint)?;
+        let fields = [
+            ("sequence", Value::U64(upkeep.sequence)),
+            ("position", Value::U64(upkeep.position)),
+            ("clean", Value::Bool(clean)),
+        ];
+        self.tell(Level::Debug, "checkpoint_stored", "stored a checkpoint", &fields);
+        Ok(())
     }
 
     /// Retires sealed segments in which nothing is live: first two checkpoints without them, so
@@ -238,7 +274,9 @@ impl Log {
         let fits = segment.len() == self.options.segment_bytes;
         // Held until the file has its new name: who comes then does not find it any more.
         let alone = segment::readers_excluded(&*self.disk);
-        if sole && alone.is_some() && fits && upkeep.spares.len() < self.options.spare_segments {
+        let room = upkeep.spares.len() < self.options.spare_segments;
+        let recycled = sole && alone.is_some() && fits && room;
+        if recycled {
             let spare = segment.spare_path(self.id);
             self.disk.rename(path, &spare).map_err(fail("set aside"))?;
             let name = spare.rsplit_once('/').map_or(spare.as_str(), |(_, name)| name);
@@ -250,6 +288,12 @@ impl Log {
         }
         // The index is derived; one that is missing is no error.
         let _ = self.disk.remove(&segment.index_path());
+        let fields = [
+            ("base", Value::U64(segment.base())),
+            ("bytes", Value::U64(segment.len())),
+            ("recycled", Value::Bool(recycled)),
+        ];
+        self.tell(Level::Debug, "segment_retired", "nothing in a segment was live", &fields);
         Ok(())
     }
 

@@ -66,6 +66,10 @@ fn stat_tells_what_was_chosen_and_why() {
     let json = place.run(&["stat", "--json"]).succeeds().json();
     assert_eq!(json["capabilities"]["logs"][1]["flush"], "sync");
     assert_eq!(json["metrics"]["logs"][1]["recovery"]["clean"], true);
+    let text = place.run(&["stat", "--prometheus"]).succeeds().text();
+    let sample = "\nringlog_recovery_clean{log=\"log-001\",flush=\"sync\"} 1\n";
+    assert!(text.starts_with("# HELP ringlog_") && text.contains(sample), "{text}");
+    place.run(&["stat", "--prometheus", "--json"]).fails(2, &["--json"]);
 }
 
 #[test]

@@ -100,11 +100,16 @@ pub struct Topics {
 #[command(after_help = "\
 Examples:
   ringlog --data data stat
-  ringlog --data data stat --json")]
+  ringlog --data data stat --json
+  ringlog --data data stat --prometheus")]
 pub struct Stat {
     /// One JSON object instead
     #[arg(long)]
     pub json: bool,
+    /// The counters alone, as Prometheus text; they start at zero at every open, so a program that
+    /// appends should serve its own
+    #[arg(long, conflicts_with = "json")]
+    pub prometheus: bool,
 }
 
 /// Forget the records before an offset

@@ -10,7 +10,9 @@ pub fn run(place: &Place, args: &Stat) -> Result<(), Failure> {
     place.with_engine(false, |session| {
         let stat = session.engine.stat();
         let mut output = Output::new();
-        if args.json {
+        if args.prometheus {
+            output.bytes(stat.metrics.to_prometheus().as_bytes())?;
+        } else if args.json {
             output.json(&stat)?;
         } else {
             directory(&stat, &mut output)?;
