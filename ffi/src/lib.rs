@@ -25,6 +25,8 @@ mod error;
 mod guard;
 mod handle;
 mod input;
+mod keyed;
+mod log_hook;
 mod options;
 mod reader;
 mod sized;

@@ -1,12 +1,14 @@
 //! How an engine is opened and a topic made. Zero is every field's default, so that a struct of
 //! zeroes with its size set is a good one.
 
+use std::ffi::c_void;
 use std::time::Duration;
 
 use ringlog::{Backend, Flush, Options, TopicSpec};
 
 use crate::error::Failure;
 use crate::input;
+use crate::log_hook::{self, ringlog_log_fn};
 use crate::sized::Plain;
 
 /// Refuse a directory that is not there, instead of making it.
@@ -14,6 +16,8 @@ pub const RINGLOG_OPEN_NO_CREATE: u32 = 1;
 /// Open on a filesystem that keeps nothing over a power loss: *durable* is then no more than its
 /// flush.
 pub const RINGLOG_OPEN_ALLOW_VOLATILE: u32 = 2;
+/// Keep each shard's thread on a processor of its own.
+pub const RINGLOG_OPEN_PIN_SHARDS: u32 = 4;
 
 /// io_uring where it is there and allowed, else plain.
 pub const RINGLOG_BACKEND_AUTO: u32 = 0;
@@ -56,15 +60,23 @@ pub struct ringlog_open_options {
     pub lock_timeout_ns: i64,
     /// How long the last `_free` may take to flush. 0: 30 s.
     pub close_timeout_ns: i64,
+    /// How many shards, each a thread with logs of its own. 0: one.
+    pub shards: u32,
+    /// Most groups of one log being written at once. 0: two.
+    pub groups_in_flight: u32,
+    /// Hears what the engine does, from its first event on; may be NULL.
+    pub log: ringlog_log_fn,
+    /// What `log` is called with. It must live until the engine's last handle is freed.
+    pub log_context: *mut c_void,
 }
 
-// SAFETY: integers without padding between or behind them, as the sizes below show.
+// SAFETY: integers and pointers without padding between or behind them, for which zero is a value.
 unsafe impl Plain for ringlog_open_options {
     const NAME: &'static str = "ringlog_open_options";
-    const FIRST_SIZE: usize = 88;
+    const FIRST_SIZE: usize = 112;
 }
 
-const _: () = assert!(size_of::<ringlog_open_options>() == 88);
+const _: () = assert!(size_of::<ringlog_open_options>() == 112);
 
 /// What a new topic shall be. Set `size` to its sizeof and what is not wanted to zero.
 #[derive(Clone, Copy)]
@@ -88,7 +100,7 @@ const _: () = assert!(size_of::<ringlog_topic_options>() == 16);
 
 impl ringlog_open_options {
     pub(crate) fn options(&self) -> Result<Options, Failure> {
-        let known = RINGLOG_OPEN_NO_CREATE | RINGLOG_OPEN_ALLOW_VOLATILE;
+        let known = RINGLOG_OPEN_NO_CREATE | RINGLOG_OPEN_ALLOW_VOLATILE | RINGLOG_OPEN_PIN_SHARDS;
         if self.flags & !known != 0 {
             return Err(Failure::invalid(format!("flags {:#x} of open", self.flags)));
         }
@@ -96,7 +108,15 @@ impl ringlog_open_options {
         let mut options = ringlog::Engine::options()
             .create(!is_set(RINGLOG_OPEN_NO_CREATE))
             .allow_volatile(is_set(RINGLOG_OPEN_ALLOW_VOLATILE))
+            .pin_shards(is_set(RINGLOG_OPEN_PIN_SHARDS))
             .backend(self.backend()?);
+        if self.shards > 0 {
+            options = options.shards(self.shards as usize);
+        }
+        if self.groups_in_flight > 0 {
+            options = options.groups_in_flight(self.groups_in_flight as usize);
+        }
+        options = log_hook::hook(options, self.log, self.log_context);
         if let Some(timeout) = duration(self.append_timeout_ns)? {
             options = options.append_timeout(timeout);
         }

@@ -106,6 +106,10 @@ pub struct ringlog_stream_info {
     pub durable_end: u64,
     /// Its number in the topic.
     pub partition: u32,
+    /// The log that holds it, `log-<number>`.
+    pub log: u32,
+    /// The shard that flushes this log as long as the engine is open.
+    pub shard: u32,
     /// 0.
     pub reserved: u32,
 }
@@ -113,10 +117,10 @@ pub struct ringlog_stream_info {
 // SAFETY: integers without padding, as the sizes below show.
 unsafe impl Plain for ringlog_stream_info {
     const NAME: &'static str = "ringlog_stream_info";
-    const FIRST_SIZE: usize = 32;
+    const FIRST_SIZE: usize = 40;
 }
 
-const _: () = assert!(size_of::<ringlog_stream_info>() == 32);
+const _: () = assert!(size_of::<ringlog_stream_info>() == 40);
 
 impl ringlog_topic {
     pub(crate) fn enter(&self) -> Result<Entered<'_>, Failure> {
@@ -394,6 +398,8 @@ pub unsafe extern "C" fn ringlog_stream_describe(
                 end: found.end.0,
                 durable_end: found.durable_end.0,
                 partition: found.id.0,
+                log: found.log,
+                shard: found.shard as u32,
                 reserved: 0,
             },
         );
