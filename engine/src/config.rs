@@ -11,10 +11,11 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Events};
 use crate::limits::{
     BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_BYTES_MAX_DEFAULT,
-    GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX, META_PAYLOAD_BYTES_MAX, META_RING_BYTES,
-    META_SEGMENT_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, RING_BYTES_DEFAULT, RING_BYTES_MAX,
-    RING_BYTES_MIN, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SHARDS_MAX,
-    WINDOW_BYTES_MAX, WINDOW_TIME_MAX,
+    GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX, MAP_WINDOW_BYTES, META_PAYLOAD_BYTES_MAX,
+    META_RING_BYTES, META_SEGMENT_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN,
+    PINNED_BYTES_MAX_DEFAULT, RING_BYTES_DEFAULT, RING_BYTES_MAX, RING_BYTES_MIN,
+    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SHARDS_MAX, WINDOW_BYTES_MAX,
+    WINDOW_TIME_MAX,
 };
 
 /// When a topic's appends are acknowledged, and which log they go to.
@@ -45,6 +46,39 @@ impl Flush {
             Self::Async => Ack::Written,
         }
     }
+}
+
+/// How a batch's records are compressed: Kafka's codecs, in Kafka's framing.
+///
+/// A batch is compressed by whoever appends it, and decompressed by whoever reads its records; the
+/// engine stores and serves its bytes as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Compression {
+    /// As they are.
+    #[default]
+    None,
+    /// Small, and slow.
+    Gzip,
+    /// Fast.
+    Snappy,
+    /// Fast, and the fastest to read.
+    Lz4,
+    /// Small, and less slow; the engine's own encoder is of about zstd's level 1.
+    Zstd,
+}
+
+/// Whose time a topic's records have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum TimestampType {
+    /// The appender's: each record's own, or the time of the call.
+    #[default]
+    #[serde(rename = "create-time")]
+    CreateTime,
+    /// The engine's, at the append; a record's own is not kept.
+    #[serde(rename = "append-time")]
+    AppendTime,
 }
 
 /// How the engine reaches the kernel.
@@ -80,6 +114,14 @@ macro_rules! words {
 }
 
 words!(Flush { Sync = "sync", Async = "async" });
+words!(Compression {
+    None = "none",
+    Gzip = "gzip",
+    Snappy = "snappy",
+    Lz4 = "lz4",
+    Zstd = "zstd"
+});
+words!(TimestampType { CreateTime = "create-time", AppendTime = "append-time" });
 words!(Ack { Written = "written", Durable = "durable" });
 words!(Backend { Auto = "auto", Uring = "io_uring", Plain = "plain" });
 
@@ -101,6 +143,7 @@ pub struct Options {
     pub(crate) append_timeout: Duration,
     pub(crate) lock_timeout: Duration,
     pub(crate) close_timeout: Duration,
+    pub(crate) pinned_bytes_max: u64,
     pub(crate) log: LogOptions,
 }
 
@@ -115,6 +158,7 @@ impl Default for Options {
             append_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(30),
+            pinned_bytes_max: PINNED_BYTES_MAX_DEFAULT,
             log: LogOptions::default(),
         }
     }
@@ -132,6 +176,7 @@ pub(crate) struct LogOptions {
     pub(crate) window_time: Duration,
     pub(crate) max_payload_bytes: usize,
     pub(crate) spare_segments: usize,
+    pub(crate) mmap: bool,
     pub(crate) events: Events,
 }
 
@@ -147,6 +192,7 @@ impl Default for LogOptions {
             window_time: Duration::from_millis(200),
             max_payload_bytes: PAYLOAD_BYTES_MAX,
             spare_segments: 2,
+            mmap: true,
             events: Events::default(),
         }
     }
@@ -267,6 +313,24 @@ impl Options {
         self
     }
 
+    /// Whether sealed segments are read through mappings, without a copy (default: yes). Pages are
+    /// faulted in before they are handed out, so damage and bad devices are errors; yet the kernel
+    /// may drop a page of a batch that is held for long, and a device that fails to give it back
+    /// is then SIGBUS. `false` reads by copy.
+    pub fn mmap(mut self, mmap: bool) -> Self {
+        self.log.mmap = mmap;
+        self
+    }
+
+    /// Most bytes that batches and extents still held may pin, of the whole engine (default
+    /// 1 GiB; at least `max_payload_bytes` and 1 MiB). Beyond it reads fail with
+    /// [`Error::Pinned`] until some are dropped. Batches share windows of up to 1 MiB, and one that
+    /// is held pins its window.
+    pub fn pinned_bytes_max(mut self, bytes: u64) -> Self {
+        self.pinned_bytes_max = bytes;
+        self
+    }
+
     /// Who hears what the engine does: opened, recovered, a segment made, a log latched. Works
     /// without a logger; the `tracing` feature gets the same events.
     ///
@@ -290,7 +354,13 @@ impl Options {
             let reason = format!("{} is not within 1..={SHARDS_MAX}", self.shards);
             return Err(Error::invalid("shards", reason));
         }
-        self.validate_log()
+        self.validate_log()?;
+        let least = self.log.max_payload_bytes as u64 + MAP_WINDOW_BYTES as u64;
+        if self.pinned_bytes_max < least {
+            let reason = format!("{} is less than {least}", self.pinned_bytes_max);
+            return Err(Error::invalid("pinned_bytes_max", reason));
+        }
+        Ok(())
     }
 
     fn validate_log(&self) -> Result<()> {

@@ -79,6 +79,15 @@ pub enum Error {
         /// The log's directory.
         log: String,
     },
+    /// Batches that were read and are still held take as much memory as they may; nothing was
+    /// read, and the reader stays where it was. Drop some, then try again.
+    #[error("{pinned} bytes are pinned by batches still held, of at most {max}")]
+    Pinned {
+        /// How much is pinned.
+        pinned: u64,
+        /// See [`Options::pinned_bytes_max`](crate::Options::pinned_bytes_max).
+        max: u64,
+    },
     /// Some of the partitions of [`Topic::append_many`](crate::Topic::append_many) took their part,
     /// or may have, and some did not: calling again with everything would append some of it twice.
     #[error("{} of {} partitions acknowledged; the first that did not: {cause}",
@@ -95,6 +104,15 @@ pub enum Error {
     QueueFull {
         /// How many it takes.
         capacity: usize,
+    },
+    /// What batches were sent to does not take them: the peer has closed, or the descriptor is
+    /// none that can be written to.
+    #[error("sending {partition}: {source}")]
+    Peer {
+        /// Topic and partition.
+        partition: String,
+        /// The system's error.
+        source: Arc<io::Error>,
     },
     /// The deadline passed.
     #[error("deadline of {after:?} passed; {}", written(*outcome_unknown, "nothing was written"))]
@@ -249,6 +267,7 @@ impl Error {
             | Self::OffsetOutOfRange { .. }
             | Self::NotADataDirectory { .. } => ErrorKind::Invalid,
             Self::Busy { .. }
+            | Self::Pinned { .. }
             | Self::QueueFull { .. }
             | Self::Timeout { .. }
             | Self::Locked { .. }
@@ -256,7 +275,10 @@ impl Error {
             Self::PartlyAppended { cause, .. } => cause.kind(),
             Self::Closed { .. } | Self::Forked | Self::Latched { .. } => ErrorKind::Reopen,
             Self::Corrupt { .. } | Self::UnsupportedFormat { .. } => ErrorKind::Restore,
-            Self::ReadOnly { .. } | Self::NotDurable { .. } | Self::Io { .. } => ErrorKind::System,
+            Self::ReadOnly { .. }
+            | Self::NotDurable { .. }
+            | Self::Peer { .. }
+            | Self::Io { .. } => ErrorKind::System,
         }
     }
 

@@ -85,7 +85,7 @@ mod topic;
 
 pub use buf::fork::Birth;
 pub use clock::Clock;
-pub use config::{Ack, Backend, Flush, Options};
+pub use config::{Ack, Backend, Compression, Flush, Options, TimestampType};
 #[cfg(feature = "sim")]
 pub use driver::sim;
 pub use engine::{Capabilities, Engine, LogCapabilities, Stat};
@@ -96,10 +96,12 @@ pub use ids::{Appended, LeaderEpoch, Offset, PartitionId, Position, RecordId};
 pub use metrics::{Latency, LogMetrics, Metrics, Recovery};
 pub use topic::append::{AppendFuture, AppendOptions};
 pub use topic::completion::{Completion, CompletionQueue, Outcome};
+pub use topic::extents::{Extent, Extents};
 pub use topic::keyed::{TopicAppend, TopicAppended};
 pub use topic::partition::Partition;
 pub use topic::read::{Batch, BatchIter, Follow, OwnedRecord, Reader, Records, Start};
 pub use topic::read_all::{TopicFollow, TopicReader, TopicRecords};
+pub use topic::send::{Sender, Sent};
 pub use topic::{PartitionInfo, Topic, TopicInfo, TopicSpec};
 
 /// Internals for this repository's own tests and benchmarks; no part of the API, never stable.
@@ -115,6 +117,7 @@ pub mod raw {
     pub use crate::driver::uring::{Uring, UringUnavailable, leaked_ops};
     pub use crate::driver::{Chosen, DriverChoice, choose};
     pub use crate::format::record_batch::{
-        BatchError, BatchHeader, Records, check, encode, encoded_len, place, records, verify_crc,
+        BatchError, BatchHeader, Form, Records, check, encode, encode_as, encoded_len, place,
+        verify_crc,
     };
 }

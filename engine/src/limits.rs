@@ -25,6 +25,8 @@ pub const PAYLOAD_BYTES_MAX: usize = (16 << 20) + (1 << 20);
 pub const PAYLOAD_BYTES_MIN: usize = 4 << 10;
 /// Most records in one batch.
 pub const BATCH_RECORDS_MAX: usize = 1 << 20;
+/// Most bytes that the records of one batch may have once they are decompressed.
+pub const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 /// Longest topic name in bytes, as in Kafka.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// Most partitions of a topic.
@@ -89,8 +91,22 @@ pub const COMPLETIONS_MAX: usize = 1 << 20;
 pub const DRIVER_OPS_MAX: usize = 256;
 /// An index entry covers at most this much of one partition's run.
 pub const INDEX_RUN_BYTES: u64 = 4096;
-/// Bytes a reader fetches at once, unless one batch is larger.
+/// Bytes a reader copies at once, unless one batch is larger.
 pub const READ_WINDOW_BYTES: usize = 256 << 10;
+/// Bytes a reader fetches first, and after a jump; more as it goes on.
+pub const FIRST_WINDOW_BYTES: usize = 32 << 10;
+/// Bytes of a mapped segment that a reader faults in at once, unless one batch is larger.
+pub const MAP_WINDOW_BYTES: usize = 1 << 20;
+/// Most batches whose extents are given at once.
+pub const EXTENT_BATCHES_MAX: usize = 4096;
+/// Bytes whose extents a sender asks for at once.
+pub const SEND_CHUNK_BYTES: u64 = 2 << 20;
+/// Most pieces of memory that go into one call of the kernel's.
+pub const SEND_PIECES_MAX: usize = 64;
+/// Default of the most bytes that batches still held may pin.
+pub const PINNED_BYTES_MAX_DEFAULT: u64 = 1 << 30;
+/// Buffers of read windows that an engine keeps for the next ones.
+pub const SPARE_WINDOWS_MAX: usize = 4;
 /// What the readers of a topic's partitions fetch at once, together, while they have something.
 pub const TOPIC_READ_WINDOWS_BYTES: usize = 32 << 20;
 /// Least that each of them fetches at once.
@@ -102,6 +118,7 @@ const _: () = assert!(FRAME_HEADER_BYTES.is_multiple_of(FRAME_ALIGN));
 const _: () = assert!(GROUP_HEADER_BYTES.is_multiple_of(FRAME_ALIGN));
 const _: () = assert!(GROUP_HEADER_BYTES + FRAME_MIN_BYTES < GROUP_ALIGN);
 const _: () = assert!(FRAME_HEADER_BYTES + BATCH_HEADER_BYTES >= FRAME_MIN_BYTES);
+const _: () = assert!(DECOMPRESSED_BYTES_MAX >= PAYLOAD_BYTES_MAX);
 const _: () = assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
 const _: () = assert!(META_SEGMENT_BYTES >= 2 * META_PAYLOAD_BYTES_MAX as u64);
 const _: () = assert!(SEGMENT_BYTES_FIRST >= SEGMENT_BYTES_MIN);

@@ -22,6 +22,7 @@ mod batch;
 mod cq;
 mod engine;
 mod error;
+mod extents;
 mod guard;
 mod handle;
 mod input;

@@ -1,6 +1,6 @@
-//! Memory that the kernel or other processes touch: aligned buffers, the ring's mapping, and
-//! [`Slice`], the refcounted piece of either that an op owns. The only place, with the io_uring
-//! driver, where `unsafe` is allowed.
+//! Memory that the kernel or other processes touch: aligned buffers, the mappings of rings and
+//! segments, and [`Slice`], the refcounted piece of buffer or ring that an op owns. The only place,
+//! with the io_uring driver, where `unsafe` is allowed.
 #![expect(unsafe_code, reason = "mappings, aligned memory and raw system calls live here")]
 #![allow(
     clippy::len_without_is_empty,
@@ -13,6 +13,8 @@ mod aligned;
 pub mod fork;
 pub mod ofd;
 mod ring_map;
+mod segment_map;
+mod sigpipe;
 pub mod thread;
 mod waker;
 
@@ -21,6 +23,8 @@ use std::sync::Arc;
 
 pub use aligned::AlignedBuf;
 pub use ring_map::RingMap;
+pub use segment_map::SegmentMap;
+pub use sigpipe::SigpipeBlocked;
 pub use waker::Waker;
 
 /// A refcounted range of an [`AlignedBuf`] or of the ring, for the kernel to read from. Whoever

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::buf::RingMap;
+use crate::buf::{RingMap, SegmentMap};
 use crate::driver::os::LockFile;
 use crate::error::{Error, Result};
 
@@ -60,6 +60,19 @@ pub trait DiskFile: Send + Sync + Debug {
     fn link_count(&self) -> io::Result<u64>;
     /// The descriptors for a kernel driver; `None` in the simulator and for a file opened to read.
     fn descriptors(&self) -> Option<Descriptors<'_>>;
+    /// The descriptor to read through; `None` in the simulator.
+    fn read_descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+    /// Maps the first `len` bytes for reading; `None` where that cannot be had.
+    fn map(&self, len: u64) -> io::Result<Option<SegmentMap>> {
+        let _ = len;
+        Ok(None)
+    }
+    /// Says that this range will be read soon; does not wait for it.
+    fn prefetch(&self, at: u64, len: u64) {
+        let _ = (at, len);
+    }
     /// For the simulator's driver: which of its files this is.
     fn sim_id(&self) -> Option<u64> {
         None

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Inner;
 use crate::config::Ack;
+use crate::driver::disk::io_error;
 use crate::error::{Error, Result};
 use crate::log::{Log, Stop};
 
@@ -41,6 +42,7 @@ impl Inner {
         for log in &logs {
             log.stop(Stop::Closed);
         }
+        let outcome = outcome.and(self.hold_leased());
         // Ends here unless a shard or upkeep still has I/O in flight, which then keeps it; or a
         // change still writes: then it ends with the last handle.
         if changing.is_some() {
@@ -48,6 +50,12 @@ impl Inner {
         }
         self.tell_closed(started.elapsed(), &outcome);
         outcome
+    }
+
+    /// Before LOCK is given back: what is still leased must not be recycled by whoever has it next.
+    fn hold_leased(&self) -> Result<()> {
+        let disk = &*self.maker.disk;
+        self.maker.pins.close(disk).map_err(io_error(disk, "hold", "READERS"))
     }
 
     /// Every log there is now takes no more claims and flushes what it has.
@@ -88,6 +96,8 @@ impl Drop for Inner {
             self.stop_claims();
             self.runner.end(Duration::ZERO);
             self.maintenance.end(Duration::ZERO);
+            // Without it a successor might recycle what is leased; it has no one to tell.
+            let _ = self.hold_leased();
             return;
         }
         // Nobody is left to hear of a failure; what was acknowledged is safe all the same.

@@ -135,6 +135,8 @@ impl Engine {
             name: spec.name,
             uuid: self.inner.maker.disk.fresh_uuid(),
             flush: spec.flush,
+            compression: spec.compression,
+            timestamps: spec.timestamps,
             partitions: spec.partitions,
             placement,
         };

@@ -26,6 +26,7 @@ use crate::format::ring_control::{self, Identity};
 use crate::format::{FORMAT_VERSION, Seed};
 use crate::ids::{LogId, StreamId};
 use crate::limits::RINGS_MEMORY_DIVISOR;
+use crate::log::lease::Pins;
 use crate::log::recovery::{self, Recovered};
 use crate::log::ring::Ring;
 use crate::log::writer::{Start, Writer};
@@ -55,6 +56,7 @@ pub(crate) struct Maker {
     wakers: Vec<Waker>,
     signal: MaintenanceSignal,
     file_ring: bool,
+    pub(crate) pins: Arc<Pins>,
 }
 
 pub(crate) fn open(
@@ -93,6 +95,7 @@ pub(crate) fn open(
         file_ring: options.log.ring_in_file && disk.facts().no_file_ring.is_none(),
         wakers: controls.iter().map(|control| control.waker.clone()).collect(),
         signal: Maintenance::signal(&maintenance),
+        pins: Pins::new(options.pinned_bytes_max),
         disk,
         clock: clock.clone(),
     };
@@ -327,6 +330,7 @@ impl Maker {
             stop: damaged.map(Stop::Damaged),
             snapshot: recovered.snapshot,
             metrics: Counters::new(recovered.report),
+            pins: Arc::clone(&self.pins),
         }))
     }
 

@@ -17,6 +17,7 @@
 use integer_encoding::VarInt;
 
 use super::record_batch::BatchError;
+use crate::config::TimestampType;
 use crate::ids::Offset;
 
 /// Longest encoding of a 32-bit varint.
@@ -75,8 +76,11 @@ impl<'a> Record<'a> {
         self.key
     }
 
-    pub(super) fn timestamp_or(&self, now_ms: i64) -> i64 {
-        self.timestamp_ms.unwrap_or(now_ms)
+    pub(super) fn time(&self, timestamps: TimestampType, now_ms: i64) -> i64 {
+        match timestamps {
+            TimestampType::CreateTime => self.timestamp_ms.unwrap_or(now_ms),
+            TimestampType::AppendTime => now_ms,
+        }
     }
 
     /// Length of the record without its length field; saturates instead of overflowing.

@@ -27,17 +27,24 @@
 //! | 5 | control batch |
 //! | 6 | the base timestamp is a delete horizon |
 //!
-//! Integers are big-endian here; [`record`](super::record) has the records. The engine writes plain
-//! batches; it takes ready-made ones that [`check`] accepts.
+//! The CRC covers the records as they stand there: compressed, if they are.
+//!
+//! Integers are big-endian here; [`record`](super::record) has the records. The engine takes
+//! ready-made batches that [`check`] accepts.
 
 use zerocopy::big_endian::{I16, I32, I64, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use std::borrow::Cow;
+
+use super::compression;
 use super::record::{Base, RECORD_BYTES_MIN, varint_len};
+use crate::config::{Compression, TimestampType};
 use crate::error::Error;
 use crate::ids::{LeaderEpoch, Offset};
 use crate::limits::{
-    BATCH_HEADER_BYTES, BATCH_RECORDS_MAX, BATCH_UNCOVERED_BYTES, PAYLOAD_BYTES_MAX,
+    BATCH_HEADER_BYTES, BATCH_RECORDS_MAX, BATCH_UNCOVERED_BYTES, DECOMPRESSED_BYTES_MAX,
+    PAYLOAD_BYTES_MAX,
 };
 
 pub use super::record::{Headers, Record, RecordView};
@@ -50,6 +57,9 @@ const EPOCH_AT: usize = 12;
 const PLACED_BYTES: usize = EPOCH_AT + 4;
 
 const COMPRESSION_MASK: i16 = 0b111;
+const ATTRIBUTES_AT: usize = 21;
+const LENGTH_AT: usize = 8;
+const MAX_TIMESTAMP_AT: usize = 35;
 const APPEND_TIME: i16 = 1 << 3;
 const TRANSACTIONAL: i16 = 1 << 4;
 const CONTROL: i16 = 1 << 5;
@@ -116,11 +126,17 @@ pub enum BatchError {
     /// A header field is out of range.
     #[error("{0} out of range")]
     Field(&'static str),
-    /// Compressed batches are not taken yet.
-    #[error("compressed with codec {codec}, only uncompressed batches are taken")]
-    Compressed {
-        /// Kafka's number for it: 1 gzip, 2 snappy, 3 lz4, 4 zstd.
-        codec: u8,
+    /// The records do not decompress.
+    #[error("the records are no {codec}")]
+    Codec {
+        /// What they should be compressed with.
+        codec: Compression,
+    },
+    /// The records are compressed and too large once they are not.
+    #[error("the records are over the limit of {max} bytes when decompressed")]
+    Expands {
+        /// The limit.
+        max: usize,
     },
     /// An attribute whose meaning the engine would not keep: transactions, control batches.
     #[error("{0} batches are not taken")]
@@ -164,15 +180,20 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(records: &[Record<'_>], now_ms: i64) -> Result<Self, BatchError> {
-        let base_timestamp_ms = records.first().ok_or(BatchError::Empty)?.timestamp_or(now_ms);
+    fn of(
+        records: &[Record<'_>],
+        timestamps: TimestampType,
+        now_ms: i64,
+    ) -> Result<Self, BatchError> {
+        let first = records.first().ok_or(BatchError::Empty)?;
+        let base_timestamp_ms = first.time(timestamps, now_ms);
         if records.len() > BATCH_RECORDS_MAX {
             return Err(BatchError::TooMany { found: records.len() });
         }
         let mut plan =
             Self { len: BATCH_HEADER_BYTES, base_timestamp_ms, max_timestamp_ms: i64::MIN };
         for (index, record) in records.iter().enumerate() {
-            let timestamp_ms = record.timestamp_or(now_ms);
+            let timestamp_ms = record.time(timestamps, now_ms);
             let delta =
                 timestamp_ms.checked_sub(base_timestamp_ms).ok_or(BatchError::TimestampSpread)?;
             let body_len = record.body_len(delta, index);
@@ -185,7 +206,7 @@ impl Plan {
         Ok(plan)
     }
 
-    fn header(&self, record_count: usize) -> Raw {
+    fn header(&self, record_count: usize, form: Form) -> Raw {
         let none = -1;
         Raw {
             base_offset: I64::ZERO,
@@ -193,7 +214,7 @@ impl Plan {
             epoch: I32::ZERO,
             magic: MAGIC,
             crc: U32::ZERO,
-            attributes: I16::ZERO,
+            attributes: form.attributes().into(),
             last_offset_delta: (record_count as i32 - 1).into(),
             base_timestamp: self.base_timestamp_ms.into(),
             max_timestamp: self.max_timestamp_ms.into(),
@@ -207,25 +228,89 @@ impl Plan {
 
 /// Length of what [`encode`] would append, or why it would refuse.
 pub fn encoded_len(records: &[Record<'_>], now_ms: i64) -> Result<usize, BatchError> {
-    Plan::of(records, now_ms).map(|plan| plan.len)
+    Plan::of(records, TimestampType::CreateTime, now_ms).map(|plan| plan.len)
+}
+
+/// How records become a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Form {
+    /// The codec. The records are compressed with it even where that makes them longer, as Kafka's
+    /// producers do.
+    pub compression: Compression,
+    /// Whose time they have.
+    pub timestamps: TimestampType,
+}
+
+impl Form {
+    fn attributes(self) -> i16 {
+        let codec = match self.compression {
+            Compression::None => 0,
+            Compression::Gzip => 1,
+            Compression::Snappy => 2,
+            Compression::Lz4 => 3,
+            Compression::Zstd => 4,
+        };
+        codec | if self.timestamps == TimestampType::AppendTime { APPEND_TIME } else { 0 }
+    }
 }
 
 /// Appends one batch of these records to `out`: uncompressed, without a producer, from offset 0,
 /// checksummed. A record without a timestamp gets `now_ms`. On an error `out` is as before.
 pub fn encode(records: &[Record<'_>], now_ms: i64, out: &mut Vec<u8>) -> Result<(), BatchError> {
-    let plan = Plan::of(records, now_ms)?;
+    encode_as(records, Form::default(), now_ms, out).map(drop)
+}
+
+/// As [`encode`], in this form; answers the batch's latest timestamp.
+pub fn encode_as(
+    records: &[Record<'_>],
+    form: Form,
+    now_ms: i64,
+    out: &mut Vec<u8>,
+) -> Result<i64, BatchError> {
+    let plan = Plan::of(records, form.timestamps, now_ms)?;
     let start = out.len();
     out.reserve(plan.len);
-    out.extend_from_slice(plan.header(records.len()).as_bytes());
+    out.extend_from_slice(plan.header(records.len(), form).as_bytes());
     for (index, record) in records.iter().enumerate() {
-        let delta = record.timestamp_or(now_ms).wrapping_sub(plan.base_timestamp_ms);
+        let timestamp_ms = record.time(form.timestamps, now_ms);
+        let delta = timestamp_ms.wrapping_sub(plan.base_timestamp_ms);
         record.put(record.body_len(delta, index), delta, index, out);
     }
-    let batch = &mut out[start..];
-    debug_assert_eq!(batch.len(), plan.len, "the records are as long as planned");
+    debug_assert_eq!(out.len() - start, plan.len, "the records are as long as planned");
+    if form.compression != Compression::None {
+        let section = out.split_off(start + BATCH_HEADER_BYTES);
+        if let Err(error) = compression::compress(form.compression, &section, out) {
+            out.truncate(start);
+            return Err(error);
+        }
+        let len = out.len() - start;
+        // Nothing is that much longer; the length field must hold it.
+        if len > i32::MAX as usize {
+            out.truncate(start);
+            return Err(BatchError::TooLarge { found: len });
+        }
+        let length = ((len - UNCOUNTED_BYTES) as i32).to_be_bytes();
+        out[start + LENGTH_AT..start + EPOCH_AT].copy_from_slice(&length);
+    }
+    seal(&mut out[start..]);
+    Ok(plan.max_timestamp_ms)
+}
+
+/// Sets the checksum of a batch whose other bytes stand.
+fn seal(batch: &mut [u8]) {
     let crc = crc32c::crc32c(&batch[BATCH_UNCOVERED_BYTES..]);
     batch[CRC_AT..BATCH_UNCOVERED_BYTES].copy_from_slice(&crc.to_be_bytes());
-    Ok(())
+}
+
+/// Makes `max_timestamp_ms` the latest of a checked batch; with `append_time`, that of all its
+/// records.
+pub fn stamp(batch: &mut [u8], max_timestamp_ms: i64, append_time: bool) {
+    batch[MAX_TIMESTAMP_AT..][..8].copy_from_slice(&max_timestamp_ms.to_be_bytes());
+    if append_time {
+        // The low byte of the two.
+        batch[ATTRIBUTES_AT + 1] |= APPEND_TIME as u8;
+    }
+    seal(batch);
 }
 
 /// Gives a batch its place: base offset and the low 31 bits of the epoch, both outside its CRC.
@@ -305,7 +390,8 @@ impl BatchHeader {
             return Err(BatchError::TooMany { found: count });
         }
         // Compaction may take records out of a batch, so there may be fewer than offsets.
-        let fits = self.compression() != 0 || count <= records_len / RECORD_BYTES_MIN;
+        let compressed = self.attributes & COMPRESSION_MASK != 0;
+        let fits = compressed || count <= records_len / RECORD_BYTES_MIN;
         if !fits || u64::from(self.record_count) > u64::from(self.last_offset_delta) + 1 {
             return Err(BatchError::Field("record count"));
         }
@@ -320,18 +406,54 @@ impl BatchHeader {
         self.base_offset + u64::from(self.last_offset_delta)
     }
 
-    fn compression(&self) -> u8 {
-        (self.attributes & COMPRESSION_MASK) as u8
+    /// The codec of the records.
+    pub fn compression(&self) -> Result<Compression, BatchError> {
+        match self.attributes & COMPRESSION_MASK {
+            0 => Ok(Compression::None),
+            1 => Ok(Compression::Gzip),
+            2 => Ok(Compression::Snappy),
+            3 => Ok(Compression::Lz4),
+            4 => Ok(Compression::Zstd),
+            _ => Err(BatchError::Field("codec")),
+        }
     }
 
-    /// Whether the records can be read in place, and the bytes are exactly this batch.
-    fn readable(&self, batch: &[u8]) -> Result<(), BatchError> {
+    /// Whose time the records have.
+    pub fn timestamps(&self) -> TimestampType {
+        if self.attributes & APPEND_TIME == 0 {
+            TimestampType::CreateTime
+        } else {
+            TimestampType::AppendTime
+        }
+    }
+
+    /// The bytes of the records in `batch`, exactly this batch: in place, or decompressed.
+    pub fn plain<'a>(&self, batch: &'a [u8]) -> Result<Cow<'a, [u8]>, BatchError> {
         if batch.len() != self.len_bytes {
             return Err(BatchError::Length { given: batch.len(), needed: self.len_bytes });
         }
-        match self.compression() {
-            0 => Ok(()),
-            codec => Err(BatchError::Compressed { codec }),
+        let section = &batch[BATCH_HEADER_BYTES..];
+        match self.compression()? {
+            Compression::None => Ok(Cow::Borrowed(section)),
+            codec => {
+                compression::decompress(codec, section, DECOMPRESSED_BYTES_MAX).map(Cow::Owned)
+            }
+        }
+    }
+
+    /// The records in `plain`, what [`plain`](Self::plain) gave.
+    pub fn records<'a>(&self, plain: &'a [u8]) -> Records<'a> {
+        let append_time = self.timestamps() == TimestampType::AppendTime;
+        Records {
+            input: plain,
+            left: self.record_count,
+            failed: false,
+            base: Base {
+                offset: self.base_offset,
+                last_offset_delta: self.last_offset_delta,
+                timestamp_ms: self.base_timestamp_ms,
+                append_time_ms: append_time.then_some(self.max_timestamp_ms),
+            },
         }
     }
 
@@ -364,10 +486,16 @@ pub fn verify_crc(batch: &[u8]) -> bool {
     head.ends_with(&crc32c::crc32c(covered).to_be_bytes())
 }
 
-/// Checks a ready-made batch that a caller wants appended: exactly one batch, its checksum, plain
-/// (see [`BatchError::Compressed`] and [`BatchError::Unsupported`]), with records that all parse
-/// and whose offsets are dense from the base offset.
+/// Checks a ready-made batch that a caller wants appended: exactly one batch, its checksum, nothing
+/// in it that is not kept (see [`BatchError::Unsupported`]), records that decompress within limits
+/// and all parse, and whose offsets are dense from the base offset.
 pub fn check(batch: &[u8]) -> Result<BatchHeader, BatchError> {
+    check_times(batch).map(|(header, _)| header)
+}
+
+/// As [`check`]; answers also the latest timestamp that a record has, which a careless producer
+/// may have told the header wrong.
+pub fn check_times(batch: &[u8]) -> Result<(BatchHeader, i64), BatchError> {
     let header = BatchHeader::decode(batch)?;
     if batch.len() != header.len_bytes {
         return Err(BatchError::Length { given: batch.len(), needed: header.len_bytes });
@@ -375,7 +503,6 @@ pub fn check(batch: &[u8]) -> Result<BatchHeader, BatchError> {
     if !verify_crc(batch) {
         return Err(BatchError::Checksum);
     }
-    header.readable(batch)?;
     header.supported()?;
     if header.record_count == 0 {
         return Err(BatchError::Empty);
@@ -383,31 +510,16 @@ pub fn check(batch: &[u8]) -> Result<BatchHeader, BatchError> {
     if header.record_count - 1 != header.last_offset_delta {
         return Err(BatchError::Field("record count"));
     }
-    for (expected, record) in (0..).zip(records(batch)?) {
-        let found = record?.offset().0 - header.base_offset.0;
+    let mut max_timestamp_ms = i64::MIN;
+    for (expected, record) in (0..).zip(header.records(&header.plain(batch)?)) {
+        let record = record?;
+        let found = record.offset().0 - header.base_offset.0;
         if found != expected {
             return Err(BatchError::OffsetDelta { found: found as usize });
         }
+        max_timestamp_ms = max_timestamp_ms.max(record.timestamp_ms());
     }
-    Ok(header)
-}
-
-/// The records of `batch`, exactly one uncompressed batch. Its CRC is not verified here.
-pub fn records(batch: &[u8]) -> Result<Records<'_>, BatchError> {
-    let header = BatchHeader::decode(batch)?;
-    header.readable(batch)?;
-    let append_time = header.attributes & APPEND_TIME != 0;
-    Ok(Records {
-        input: &batch[BATCH_HEADER_BYTES..],
-        left: header.record_count,
-        failed: false,
-        base: Base {
-            offset: header.base_offset,
-            last_offset_delta: header.last_offset_delta,
-            timestamp_ms: header.base_timestamp_ms,
-            append_time_ms: append_time.then_some(header.max_timestamp_ms),
-        },
-    })
+    Ok((header, max_timestamp_ms))
 }
 
 /// Iterates over the records of a batch. It ends after its first error, and bytes behind the last

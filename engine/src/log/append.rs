@@ -24,6 +24,9 @@ pub(crate) struct Payload {
     pub(crate) kind: FrameKind,
     /// Offsets it takes; 0 unless it is a record batch.
     pub(crate) records: u64,
+    /// The latest of its records' timestamps.
+    #[allow(dead_code, reason = "the index of times, which reads it, is on its way")]
+    pub(crate) max_timestamp_ms: i64,
 }
 
 /// Progress of one append: not yet claimed, or claimed up to `end`.

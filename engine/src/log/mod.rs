@@ -5,12 +5,14 @@
 //! Who does what: an appender claims and commits ([`writer`], [`ring`]); the shard closes groups
 //! and turns them into ops ([`flusher`]); maintenance makes segments ahead of need, seals those
 //! left behind and writes checkpoints ([`upkeep`]); a reader walks bytes from ring or segment
-//! ([`reader`], [`lookup`], [`walk`]); [`recovery`] turns a directory into the state all this
-//! starts from.
+//! ([`reader`], [`lookup`], [`walk`], [`window`], [`lease`], [`extents`]); [`recovery`] turns a
+//! directory into the state all this starts from.
 
 pub(crate) mod append;
 pub(crate) mod checkpoints;
+pub(crate) mod extents;
 pub(crate) mod flusher;
+pub(crate) mod lease;
 pub(crate) mod lookup;
 pub(crate) mod probe;
 pub(crate) mod reader;
@@ -23,6 +25,7 @@ mod tell;
 pub(crate) mod upkeep;
 pub(crate) mod waiters;
 pub(crate) mod walk;
+pub(crate) mod window;
 pub(crate) mod writer;
 
 use std::collections::BTreeMap;
@@ -42,6 +45,7 @@ use crate::format::Seed;
 use crate::ids::{LogId, Offset, StreamId};
 use crate::metrics::Counters;
 
+use lease::Pins;
 use ring::Ring;
 use segment::Segment;
 use waiters::Waiters;
@@ -100,6 +104,8 @@ pub(crate) struct Log {
     starving: AtomicBool,
     maintenance: MaintenanceSignal,
     pub(crate) metrics: Counters,
+    /// What readers hold, of the whole engine.
+    pub(crate) pins: Arc<Pins>,
     /// The metadata log's state, for its checkpoints.
     pub(crate) snapshot: Mutex<Vec<u8>>,
 }
@@ -122,6 +128,7 @@ pub(crate) struct Parts {
     pub(crate) stop: Option<Stop>,
     pub(crate) snapshot: Vec<u8>,
     pub(crate) metrics: Counters,
+    pub(crate) pins: Arc<Pins>,
 }
 
 impl std::fmt::Debug for Log {
@@ -169,6 +176,7 @@ impl Log {
             starving: AtomicBool::new(false),
             maintenance: parts.maintenance,
             metrics: parts.metrics,
+            pins: parts.pins,
             snapshot: Mutex::new(parts.snapshot),
         };
         log.tell_recovery();

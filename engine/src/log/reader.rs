@@ -1,5 +1,5 @@
-//! Reading one partition of a log, batch by batch: located by the index, copied from the ring while
-//! it is still there, else read from its segment. Nothing a reader does can stall an append.
+//! Reading one partition of a log, batch by batch: located by the index, walked over in windows
+//! of ring or segment, group after group. Nothing a reader does can stall an append.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,21 +8,25 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use super::lookup::Found;
-use super::segment::Segment;
 use super::waiters::Ticket;
-use super::walk::{Step, step};
+use super::walk::{Reach, Step, step};
+use super::window::{Fetched, Window};
 use super::writer::StreamState;
 use super::{Log, Stop};
-use crate::driver::disk::{FileRef, full_path, io_error};
+use crate::driver::disk::full_path;
 use crate::error::{Error, Result};
 use crate::format::frame::{FrameHeader, FrameKind};
+use crate::format::group::GroupHeader;
 use crate::format::index::SegmentIndex;
 use crate::format::record_batch::{self, BatchHeader};
 use crate::ids::{LeaderEpoch, Offset, StreamId};
-use crate::limits::{FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_HEADER_BYTES, READ_WINDOW_BYTES};
+use crate::limits::{FRAME_HEADER_BYTES, FRAME_MIN_BYTES, GROUP_ALIGN, GROUP_HEADER_BYTES};
 
 /// Names cursors among a stream's followers; never reused in one process.
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+/// After so many frames of others the index is asked where the next one is.
+const FOREIGN_FRAMES_MAX: u32 = 8;
 
 /// A place in one partition.
 #[derive(Debug)]
@@ -39,17 +43,16 @@ pub(crate) struct Cursor {
     at: Option<u64>,
     /// Of the last group or frame walked over; it never decreases along a log.
     epoch: LeaderEpoch,
-    window: Bytes,
-    window_start: u64,
+    /// Where the blocks of its segment's last group end, while that is walked over.
+    last_end: Option<u64>,
+    /// Frames of others since the last one of this partition.
+    foreign: u32,
+    pub(super) window: Window,
     /// The visible end at the last look for a batch, and the registration that waits for more.
     looked: u64,
     ticket: Option<Ticket>,
-    /// Keeps the segment it reads from being recycled.
-    open: Option<(Arc<Segment>, FileRef)>,
     index: Option<Arc<SegmentIndex>>,
     pub(crate) verify: bool,
-    /// Bytes to fetch at once, unless one batch is larger.
-    pub(crate) window_bytes: usize,
 }
 
 /// What a partition holds.
@@ -95,15 +98,18 @@ impl Cursor {
             known_end: 0,
             at: None,
             epoch: LeaderEpoch(0),
-            window: Bytes::new(),
-            window_start: 0,
+            last_end: None,
+            foreign: 0,
+            window: Window::default(),
             looked: 0,
             ticket: None,
-            open: None,
             index: None,
             verify: true,
-            window_bytes: READ_WINDOW_BYTES,
         }
+    }
+
+    pub(super) fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Topic and partition, for messages.
@@ -116,15 +122,47 @@ impl Cursor {
         self.next
     }
 
+    /// Goes back to where it was before what was last gathered, which nobody takes.
+    pub(crate) fn seek_back(&mut self, offset: u64) {
+        if offset != self.next {
+            self.seek(offset);
+        }
+    }
+
     pub(crate) fn seek(&mut self, offset: u64) {
         self.next = offset;
         self.at = None;
         self.epoch = LeaderEpoch(0);
+        self.last_end = None;
     }
 
     /// The next visible batch that ends at or beyond the cursor's offset; `None`: nothing more yet.
     pub(crate) fn next_batch(&mut self) -> Result<Option<Bytes>> {
         self.log.check_fork()?;
+        let Some((frame, header)) = self.next_frame(Reach::Whole)? else { return Ok(None) };
+        let at = frame.position.0;
+        let from = at + FRAME_HEADER_BYTES as u64;
+        let batch = self.window.slice(from, frame.payload_len as usize);
+        if self.verify && !record_batch::verify_crc(&batch) {
+            return Err(self.damaged(at, "record batch checksum differs"));
+        }
+        self.pass(&frame, &header);
+        Ok(Some(batch))
+    }
+
+    /// Goes on behind a frame that `next_frame` gave.
+    pub(super) fn pass(&mut self, frame: &FrameHeader, header: &BatchHeader) {
+        self.foreign = 0;
+        self.next = header.last_offset().0 + 1;
+        self.at = Some(frame.position.0 + frame.frame_len() as u64);
+    }
+
+    /// The frame of the next batch, as much of it in the window as `reach` says, or all where it
+    /// came from the ring; `None`: nothing more yet. The cursor stays before it.
+    pub(super) fn next_frame(
+        &mut self,
+        reach: Reach,
+    ) -> Result<Option<(FrameHeader, BatchHeader)>> {
         let mut relocated = false;
         loop {
             // Ring and segments may be another writer's by now.
@@ -133,24 +171,34 @@ impl Cursor {
             }
             let visible = self.log.visible();
             self.looked = visible;
-            let Some(at) = self.locate()? else { return Ok(None) };
+            let Some(at) = self.locate()? else { return Ok(self.pause()) };
             if at >= visible {
-                return self.nothing_before(at, visible);
+                if self.nothing_before(at)? {
+                    return Ok(self.pause());
+                }
+                continue;
             }
-            let seed = self.log.seed;
-            let (start, window) = self.window_from(at);
-            match step(seed, start, window, at) {
-                Ok(Step::Frame(header)) => {
-                    self.epoch = header.epoch;
-                    let end = at + header.frame_len() as u64;
+            if self.last_end == Some(at)
+                && let Some(left) = self.log.segment_at(at - 1)
+            {
+                // The next group is in the next segment, and no index is needed to know.
+                (self.at, self.last_end) = (Some(left.end()), None);
+                continue;
+            }
+            self.window.reach(at);
+            let (start, window) = self.window.view();
+            let reach = if self.window.is_whole() { Reach::Whole } else { reach };
+            match step(self.log.seed, start, window, at, reach) {
+                Ok(Step::Frame(frame)) => {
+                    self.epoch = frame.epoch;
+                    let end = at + frame.frame_len() as u64;
                     if end > visible {
-                        return Ok(None);
+                        return Ok(self.pause());
                     }
-                    if let Some(batch) = self.take(&header)? {
-                        self.at = Some(end);
-                        return Ok(Some(batch));
+                    if let Some(header) = self.ours(&frame)? {
+                        return Ok(Some((frame, header)));
                     }
-                    self.at = Some(end);
+                    self.at = Some(self.over(end)?);
                 }
                 // What recovery cut may stand whole where a segment was left early: stale.
                 Ok(Step::Group(group)) if group.epoch < self.epoch => {
@@ -160,17 +208,11 @@ impl Cursor {
                     relocated = true;
                     self.relocate();
                 }
-                Ok(Step::Group(group)) => {
-                    // An empty one may be all that its epoch has before the segment was left.
-                    self.epoch = group.epoch;
-                    self.at = Some(at + GROUP_HEADER_BYTES as u64);
-                }
+                Ok(Step::Group(group)) => self.enter(at, &group),
                 Ok(Step::Padding(next)) => self.at = Some(next),
                 Ok(Step::Need(len)) => {
-                    let at = self.skip(at)?;
-                    self.at = Some(at);
-                    if at < visible && !self.fill(at, len, visible)? {
-                        return Ok(None);
+                    if !self.fill(at, len, visible)? {
+                        return Ok(self.pause());
                     }
                 }
                 // The end of a segment's last group: the index knows where the next one is.
@@ -183,13 +225,35 @@ impl Cursor {
         }
     }
 
-    /// The walk has come to what is not visible yet; an error if the batch it looks for lies
-    /// before, in bytes that read as padding.
-    fn nothing_before(&self, at: u64, visible: u64) -> Result<Option<Bytes>> {
+    /// Nothing more for now: a window that is used up pins nothing while the cursor waits.
+    fn pause<T>(&mut self) -> Option<T> {
+        if self.at.is_none_or(|at| self.window.is_used_up(at)) {
+            self.window.clear();
+        }
+        None
+    }
+
+    fn enter(&mut self, at: u64, group: &GroupHeader) {
+        // An empty one may be all that its epoch has before the segment was left.
+        self.epoch = group.epoch;
+        self.at = Some(at + GROUP_HEADER_BYTES as u64);
+        let end = at + u64::from(group.used_len);
+        self.last_end = group.last.then(|| end.next_multiple_of(GROUP_ALIGN as u64));
+    }
+
+    /// The walk has come to what is not visible yet; false: it is now. An error if the batch it
+    /// looks for lies before, in bytes that read as padding.
+    fn nothing_before(&self, at: u64) -> Result<bool> {
         let mut writer = self.log.writer.lock();
+        // Asked again under the lock: what is known of the stream is of this moment, and more may
+        // have been appended, flushed and left behind since the walk looked.
+        let visible = self.log.visible();
+        if at < visible {
+            return Ok(false);
+        }
         let state = writer.stream(self.stream).ok_or_else(|| self.deleted())?;
         if self.next >= state.durable_end(visible) {
-            return Ok(None);
+            return Ok(true);
         }
         drop(writer);
         Err(self.damaged(at, &format!("offset {} is not where it was written", self.next)))
@@ -199,25 +263,19 @@ impl Cursor {
         self.at = None;
         self.epoch = LeaderEpoch(0);
         self.known_end = 0;
-        self.window = Bytes::new();
-        self.open = None;
+        self.last_end = None;
+        self.window.forget();
+    }
+
+    /// Most bytes to fetch at once, unless one batch is larger.
+    pub(crate) fn set_window_bytes(&mut self, bytes: usize) {
+        self.window.most = bytes;
     }
 
     /// There is nothing more for now: gives back the memory and the segment it holds.
     pub(crate) fn rest(&mut self) {
-        self.window = Bytes::new();
-        self.open = None;
+        self.window.forget();
         self.index = None;
-    }
-
-    /// The window and its first position; an empty one there if it does not reach to `at`.
-    fn window_from(&mut self, at: u64) -> (u64, &[u8]) {
-        let reach = self.window_start + self.window.len() as u64;
-        if at < self.window_start || at > reach {
-            self.window = Bytes::new();
-            self.window_start = at;
-        }
-        (self.window_start, &self.window)
     }
 
     /// Where to go on; `None` when the cursor stands at the end of its partition.
@@ -253,15 +311,18 @@ impl Cursor {
         Error::UnknownTopic { topic: self.label.to_string() }
     }
 
-    /// Takes a frame if it is this partition's and not before the cursor.
-    fn take(&mut self, frame: &FrameHeader) -> Result<Option<Bytes>> {
+    /// The header of a frame's batch, if it is this partition's and not before the cursor.
+    fn ours(&self, frame: &FrameHeader) -> Result<Option<BatchHeader>> {
         if frame.stream != self.stream || frame.kind != FrameKind::Batch {
             return Ok(None);
         }
-        let from = (frame.position.0 - self.window_start) as usize + FRAME_HEADER_BYTES;
-        let batch = self.window.slice(from..from + frame.payload_len as usize);
-        let header = BatchHeader::decode(&batch)
+        let (start, window) = self.window.view();
+        let batch = &window[(frame.position.0 - start) as usize + FRAME_HEADER_BYTES..];
+        let header = BatchHeader::decode(batch)
             .map_err(|error| self.damaged(frame.position.0, &error.to_string()))?;
+        if header.len_bytes != frame.payload_len as usize {
+            return Err(self.damaged(frame.position.0, "record batch length differs"));
+        }
         if header.last_offset().0 < self.next {
             return Ok(None);
         }
@@ -269,15 +330,25 @@ impl Cursor {
             let reason = format!("offset {} is missing before this batch", self.next);
             return Err(self.damaged(frame.position.0, &reason));
         }
-        if self.verify && !record_batch::verify_crc(&batch) {
-            return Err(self.damaged(frame.position.0, "record batch checksum differs"));
-        }
-        self.next = header.last_offset().0 + 1;
-        Ok(Some(batch))
+        Ok(Some(header))
     }
 
-    /// At the end of a window: jumps over what is not this partition's, to the run that holds the
-    /// next offset.
+    /// Past a frame that is not wanted, to `end`, or further: where others' frames lie between,
+    /// the index knows the way.
+    fn over(&mut self, end: u64) -> Result<u64> {
+        self.foreign += 1;
+        if self.foreign < FOREIGN_FRAMES_MAX {
+            return Ok(end);
+        }
+        self.foreign = 0;
+        let at = self.skip(end)?;
+        if at != end {
+            self.last_end = None;
+        }
+        Ok(at)
+    }
+
+    /// Jumps over what is not this partition's, to the run that holds the next offset.
     fn skip(&mut self, at: u64) -> Result<u64> {
         let near = self.log.segment_at(at).filter(|segment| segment.is_sealed());
         let near = match near {
@@ -303,55 +374,23 @@ impl Cursor {
             self.relocate();
             return Ok(true);
         };
-        let bound = visible.min(segment.end());
-        let want = (len.max(self.window_bytes) as u64).min(bound - at);
-        if want < len.min(GROUP_HEADER_BYTES) as u64 {
-            return Ok(false);
-        }
-        if at >= self.log.ring.lo() {
-            let mut bytes = vec![0; want.min(self.log.ring.len()) as usize];
-            if self.log.ring.copy(at, &mut bytes) {
-                self.set_window(at, bytes);
-                return Ok(bytes_suffice(self.window.len(), len));
-            }
-        }
-        let Some(file) = self.open_segment(&segment)? else {
-            self.relocate();
+        if at < segment.first() {
+            self.at = Some(segment.first());
             return Ok(true);
-        };
-        let mut bytes = vec![0; want.min(self.log.released().saturating_sub(at)) as usize];
-        let read = file.read_at(&mut bytes, at - segment.base()).map_err(io_error(
-            &*self.log.disk,
-            "read",
-            segment.path(),
-        ))?;
-        bytes.truncate(read);
-        if read < len.min(GROUP_HEADER_BYTES) {
-            return Err(self.damaged(at, "the file ends here"));
         }
-        self.set_window(at, bytes);
-        Ok(true)
-    }
-
-    fn set_window(&mut self, at: u64, bytes: Vec<u8>) {
-        self.window_start = at;
-        self.window = Bytes::from(bytes);
-    }
-
-    /// The segment's file; `None` if it was retired meanwhile.
-    fn open_segment(&mut self, segment: &Arc<Segment>) -> Result<Option<FileRef>> {
-        if let Some((open, file)) = &self.open
-            && Arc::ptr_eq(open, segment)
-        {
-            return Ok(Some(Arc::clone(file)));
+        if segment.end() - at < FRAME_MIN_BYTES as u64 {
+            // Padding: no frame fits.
+            self.at = Some(segment.end());
+            return Ok(true);
         }
-        match segment.open(&*self.log.disk) {
-            Ok(file) => {
-                self.open = Some((Arc::clone(segment), Arc::clone(&file)));
-                Ok(Some(file))
+        match self.window.fetch(&self.log, &segment, at, len, visible)? {
+            Fetched::Some => Ok(true),
+            Fetched::NotYet => Ok(false),
+            Fetched::Gone => {
+                self.relocate();
+                Ok(true)
             }
-            Err(_) if self.log.segment_at(segment.base()).is_none() => Ok(None),
-            Err(error) => Err(error),
+            Fetched::Short => Err(self.damaged(at, "the file ends here")),
         }
     }
 
@@ -419,8 +458,4 @@ impl Drop for Cursor {
             writer.stream(self.stream).and_then(|state| state.unfollow(self.id))
         };
     }
-}
-
-fn bytes_suffice(have: usize, need: usize) -> bool {
-    have >= need.min(GROUP_HEADER_BYTES)
 }

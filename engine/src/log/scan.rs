@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::segment::Segment;
-use super::walk::{Bad, Step, step};
+use super::walk::{Bad, Reach, Step, step};
 use super::writer::StreamState;
 use crate::driver::disk::{Disk, FileRef, full_path};
 use crate::error::{Error, Result};
@@ -98,7 +98,9 @@ impl Source {
     ) -> Result<Result<WholeGroup, Damaged>> {
         let Some(header) = self.header(seed, position)? else {
             let bytes = self.bytes(position, GROUP_HEADER_BYTES)?.to_vec();
-            let bad = step(seed, position, &bytes, position).err().unwrap_or(Bad::GroupHeader);
+            let bad = step(seed, position, &bytes, position, Reach::Whole)
+                .err()
+                .unwrap_or(Bad::GroupHeader);
             return Ok(Err(Damaged { position, bad: bad.to_string() }));
         };
         if header.group_len() > self.segment.end() - position {
@@ -142,7 +144,7 @@ pub(crate) fn frames_of(
     let mut at = start + GROUP_HEADER_BYTES as u64;
     let mut frames = Vec::new();
     while at < end {
-        let bad = match step(seed, start, used, at) {
+        let bad = match step(seed, start, used, at, Reach::Whole) {
             Ok(Step::Frame(frame)) => {
                 let from = (at - start) as usize;
                 let payload = &used[from + FRAME_HEADER_BYTES..][..frame.payload_len as usize];

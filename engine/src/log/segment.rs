@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use super::lease::{Mapped, Pins};
 use crate::buf::AlignedBuf;
 use crate::driver::disk::{
     Disk, DiskFile, DiskRef, FileRef, OpenMode, ReadersGuard, full_path, io_error,
@@ -32,15 +33,23 @@ pub(crate) struct Segment {
     len: u64,
     /// Path below the data directory.
     path: String,
-    /// The open file, while anyone has it open.
-    file: Mutex<Weak<dyn DiskFile>>,
+    handles: Mutex<Handles>,
     /// Which offsets of which streams a sealed segment has; small, kept once it is known.
     extents: OnceLock<Arc<[Extent]>>,
     /// The whole index, while somebody uses it.
     index: Mutex<Weak<SegmentIndex>>,
     sealed: AtomicBool,
-    /// Its file will be another segment's; changed under the lock of `file`.
+    /// Its file will be another segment's; changed under the lock of `handles`.
     retired: AtomicBool,
+}
+
+/// What is open of a segment, while anyone has it open.
+#[derive(Debug)]
+struct Handles {
+    file: Weak<dyn DiskFile>,
+    /// One that cannot write, for extents.
+    given: Weak<dyn DiskFile>,
+    map: Weak<Mapped>,
 }
 
 /// The offsets of one stream that a sealed segment has.
@@ -73,11 +82,12 @@ impl Segment {
     pub(crate) fn new(log: LogId, base: u64, len: u64) -> Self {
         let path = format!("{}/{}", log.dir(), file_name(base));
         let file: Weak<dyn DiskFile> = Weak::<crate::driver::disk::NoFile>::new();
+        let handles = Handles { given: Weak::clone(&file), file, map: Weak::new() };
         Self {
             base,
             len,
             path,
-            file: Mutex::new(file),
+            handles: Mutex::new(handles),
             extents: OnceLock::new(),
             index: Mutex::default(),
             sealed: AtomicBool::new(false),
@@ -115,37 +125,75 @@ impl Segment {
 
     /// The file, opened for reading unless someone has it open already.
     pub(crate) fn open(&self, disk: &dyn Disk) -> Result<FileRef> {
-        let mut slot = self.file.lock();
+        self.open_in(disk, &mut self.handles.lock())
+    }
+
+    fn open_in(&self, disk: &dyn Disk, handles: &mut Handles) -> Result<FileRef> {
         if self.retired.load(Ordering::Relaxed) {
             return Err(Error::corrupt(full_path(disk, &self.path), 0, "segment was retired"));
         }
-        if let Some(file) = slot.upgrade() {
+        if let Some(file) = handles.file.upgrade() {
             return Ok(file);
         }
-        let file = disk.open(&self.path, OpenMode::Read).map_err(|error| {
+        let file = self.open_anew(disk)?;
+        handles.file = Arc::downgrade(&file);
+        Ok(file)
+    }
+
+    fn open_anew(&self, disk: &dyn Disk) -> Result<FileRef> {
+        disk.open(&self.path, OpenMode::Read).map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound {
                 Error::corrupt(full_path(disk, &self.path), 0, "segment file is missing")
             } else {
                 io_error(disk, "open", &self.path)(error)
             }
-        })?;
-        *slot = Arc::downgrade(&file);
+        })
+    }
+
+    /// The file, open only for reading: its descriptor is given to strangers.
+    pub(crate) fn open_to_give(&self, disk: &dyn Disk) -> Result<FileRef> {
+        let mut handles = self.handles.lock();
+        if let Some(given) = handles.given.upgrade() {
+            return Ok(given);
+        }
+        let mut file = self.open_in(disk, &mut handles)?;
+        if file.descriptors().is_some() {
+            file = self.open_anew(disk)?;
+        }
+        handles.given = Arc::downgrade(&file);
         Ok(file)
+    }
+
+    /// The file, mapped, one mapping for all readers; `None` where that cannot be had.
+    pub(crate) fn map(&self, disk: &dyn Disk, pins: &Arc<Pins>) -> Result<Option<Arc<Mapped>>> {
+        let mut handles = self.handles.lock();
+        if let Some(mapped) = handles.map.upgrade() {
+            return Ok(Some(mapped));
+        }
+        let file = self.open_in(disk, &mut handles)?;
+        // Reading by copy says better what is wrong with the file, and goes on where only the
+        // mapping was refused.
+        let Ok(Some(mapped)) = Mapped::new(&file, self.len, pins.share()?) else {
+            return Ok(None);
+        };
+        let mapped = Arc::new(mapped);
+        handles.map = Arc::downgrade(&mapped);
+        Ok(Some(mapped))
     }
 
     /// Opens for writing; readers share the handle from then on.
     pub(crate) fn open_for_write(self: &Arc<Self>, disk: &dyn Disk) -> Result<OpenSegment> {
         let file =
             disk.open(&self.path, OpenMode::Write).map_err(io_error(disk, "open", &self.path))?;
-        *self.file.lock() = Arc::downgrade(&file);
+        self.handles.lock().file = Arc::downgrade(&file);
         Ok(OpenSegment { segment: Arc::clone(self), file })
     }
 
-    /// Whether nobody has the file open.
+    /// Whether nobody has the file open, leases and extents included.
     /// If so, nobody opens it from now on: what the file holds next is another segment's.
     pub(crate) fn close_for_readers(&self) -> bool {
-        let slot = self.file.lock();
-        let unused = slot.strong_count() == 0;
+        let handles = self.handles.lock();
+        let unused = handles.file.strong_count() == 0 && handles.given.strong_count() == 0;
         self.retired.store(unused, Ordering::Relaxed);
         unused
     }

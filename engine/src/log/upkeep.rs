@@ -266,13 +266,14 @@ impl Log {
     fn retire(&self, segment: &Arc<Segment>, upkeep: &mut Upkeep) -> Result<()> {
         let path = segment.path();
         let fail = |action| io_error(&*self.disk, action, path);
-        // A hard link or an open reader would see the file change.
+        // A hard link, an open reader, a lease would see the file change.
         let sole = segment.close_for_readers() && {
             let file = self.disk.open(path, OpenMode::Read).map_err(fail("open"))?;
             file.link_count().map_err(fail("look at"))? == 1
         };
         let fits = segment.len() == self.options.segment_bytes;
-        // Held until the file has its new name: who comes then does not find it any more.
+        // Readers of other processes hold it, and what is still leased of engines closed before.
+        // Kept until the file has its new name: who comes then does not find it any more.
         let alone = segment::readers_excluded(&*self.disk);
         let room = upkeep.spares.len() < self.options.spare_segments;
         let recycled = sole && alone.is_some() && fits && room;

@@ -5,14 +5,16 @@ use crate::format::Seed;
 use crate::format::frame::{self, FrameError, FrameHeader};
 use crate::format::group::{self, GroupHeader};
 use crate::ids::Position;
-use crate::limits::{BATCH_UNCOVERED_BYTES, FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_HEADER_BYTES};
+use crate::limits::{
+    BATCH_HEADER_BYTES, BATCH_UNCOVERED_BYTES, FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_HEADER_BYTES,
+};
 
 /// What stands at a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// A group begins; its frames follow its header.
     Group(GroupHeader),
-    /// A whole frame, of [`FrameHeader::frame_len`] bytes.
+    /// A frame, of [`FrameHeader::frame_len`] bytes, as much of it in the window as was asked for.
     Frame(FrameHeader),
     /// Zeros up to the next group boundary, which is at this position.
     Padding(u64),
@@ -37,8 +39,35 @@ pub(crate) enum Bad {
     Padding,
 }
 
+/// How much of a frame must be in the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// All of it.
+    Whole,
+    /// Its header and that of the batch in it.
+    Head,
+}
+
+impl Reach {
+    fn bytes(self, header: &FrameHeader) -> usize {
+        match self {
+            Self::Whole => header.frame_len(),
+            Self::Head => header.frame_len().min(HEAD_BYTES),
+        }
+    }
+}
+
+/// Headers of a frame and of the batch in it.
+pub(crate) const HEAD_BYTES: usize = FRAME_HEADER_BYTES + BATCH_HEADER_BYTES;
+
 /// Looks at `position`, which lies at or after `start`, the position of `window`'s first byte.
-pub(crate) fn step(seed: Seed, start: u64, window: &[u8], position: u64) -> Result<Step, Bad> {
+pub(crate) fn step(
+    seed: Seed,
+    start: u64,
+    window: &[u8],
+    position: u64,
+    reach: Reach,
+) -> Result<Step, Bad> {
     let rest = window.get((position - start) as usize..).unwrap_or_default();
     let boundary = position.is_multiple_of(GROUP_ALIGN as u64);
     let Some(magic) = rest.first_chunk::<4>() else {
@@ -53,7 +82,7 @@ pub(crate) fn step(seed: Seed, start: u64, window: &[u8], position: u64) -> Resu
     }
     if *magic == frame::MAGIC {
         return match FrameHeader::decode(seed, Position(position), rest) {
-            Ok(header) if header.frame_len() > rest.len() => Ok(Step::Need(header.frame_len())),
+            Ok(header) if reach.bytes(&header) > rest.len() => Ok(Step::Need(reach.bytes(&header))),
             Ok(header) => Ok(Step::Frame(header)),
             Err(FrameError::Short) => need_covered(rest),
             Err(error) => Err(error.into()),

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::Host;
-use crate::config::Ack;
+use crate::config::{Ack, Compression};
 use crate::error::{Error, Result};
 use crate::ids::{Appended, Offset};
 use crate::log::Log;
@@ -44,6 +44,7 @@ pub struct AppendOptions {
     pub(crate) ack: Option<Ack>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) no_wait: bool,
+    pub(crate) compression: Option<Compression>,
 }
 
 impl AppendOptions {
@@ -57,6 +58,13 @@ impl AppendOptions {
     /// written; after it the outcome is unknown, and the error says which.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// How the batch is compressed (default: as the topic says). Ready-made batches stay as they
+    /// are.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
         self
     }
 

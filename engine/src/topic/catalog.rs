@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::config::Flush;
+use crate::config::{Compression, Flush, TimestampType};
 use crate::ids::StreamId;
 use crate::limits::{LOGS_MAX, SHARDS_MAX, STREAMS_MAX, TOPIC_PARTITIONS_MAX};
 
@@ -35,6 +35,10 @@ pub(crate) struct TopicMeta {
     pub(crate) name: String,
     pub(crate) uuid: Uuid,
     pub(crate) flush: Flush,
+    #[serde(default)]
+    pub(crate) compression: Compression,
+    #[serde(default)]
+    pub(crate) timestamps: TimestampType,
     pub(crate) partitions: u32,
     /// Partition 0 begins the first run; each run goes on where the one before ends.
     pub(crate) placement: Vec<Placement>,
@@ -196,8 +200,17 @@ mod tests {
         let topic = |log, first_stream, partitions| {
             let (name, uuid) = ("t".into(), Uuid::from_u128(7));
             let flush = Flush::Sync;
+            let (compression, timestamps) = Default::default();
             let placement = vec![Placement { log, first_stream, partitions }];
-            to_json(&Change::TopicCreated(TopicMeta { name, uuid, flush, partitions, placement }))
+            to_json(&Change::TopicCreated(TopicMeta {
+                name,
+                uuid,
+                flush,
+                compression,
+                timestamps,
+                partitions,
+                placement,
+            }))
         };
         let runs = |partitions, runs: &[(u32, u32, u32)]| {
             let run =
@@ -205,7 +218,16 @@ mod tests {
             let placement = runs.iter().map(run).collect();
             let (name, uuid) = ("t".into(), Uuid::from_u128(7));
             let flush = Flush::Sync;
-            to_json(&Change::TopicCreated(TopicMeta { name, uuid, flush, partitions, placement }))
+            let (compression, timestamps) = Default::default();
+            to_json(&Change::TopicCreated(TopicMeta {
+                name,
+                uuid,
+                flush,
+                compression,
+                timestamps,
+                partitions,
+                placement,
+            }))
         };
         let log = |id| to_json(&Change::LogCreated { id, flush: Flush::Sync });
         assert!(Catalog::load(b"", &[log(1), topic(1, 0, 1)]).is_ok());
@@ -235,6 +257,8 @@ mod tests {
             name: "t".into(),
             uuid: Uuid::from_u128(7),
             flush: Flush::Sync,
+            compression: Compression::Zstd,
+            timestamps: TimestampType::AppendTime,
             partitions: 5,
             placement: vec![run(1, 40, 2), run(3, 7, 3)],
         };
@@ -249,6 +273,8 @@ mod tests {
             name: "t".into(),
             uuid: Uuid::from_u128(7),
             flush: Flush::Sync,
+            compression: Compression::Zstd,
+            timestamps: TimestampType::AppendTime,
             partitions: 3,
             placement: vec![Placement { log: 1, first_stream: 0, partitions: 3 }],
         };

@@ -16,6 +16,7 @@ use super::partition::Partition;
 use crate::error::{Error, PartOutcome, Result};
 use crate::format::record_batch::Record;
 use crate::ids::{Appended, PartitionId, RecordId};
+use crate::log::append::Payload;
 
 impl Topic {
     /// Which partition a record with this key goes to: Kafka's default, murmur2 of the key. Without
@@ -107,9 +108,10 @@ impl Topic {
         records: &[Record<'_>],
         options: AppendOptions,
     ) -> Result<TopicAppended> {
-        let parts = self.parts(records)?;
+        let parts = self.parts(records, options)?;
         let started = parts.into_iter().map(|part| {
-            let append = part.partition.start_encoded(part.batch, part.records.len(), options);
+            let mut batch = part.batch;
+            let append = part.partition.start(&mut batch, part.what, options);
             Started { partition: part.partition.id(), records: part.records, append, result: None }
         });
         let mut started: Vec<Started> = started.collect();
@@ -138,7 +140,7 @@ impl Topic {
 
     /// Everything encoded before anything is claimed, so that a record which is refused is refused
     /// with all the others.
-    fn parts(&self, records: &[Record<'_>]) -> Result<Vec<Part>> {
+    fn parts(&self, records: &[Record<'_>], options: AppendOptions) -> Result<Vec<Part>> {
         if records.is_empty() {
             return Err(Error::invalid("records", "none given"));
         }
@@ -152,8 +154,9 @@ impl Topic {
             let partition = self.partition(chunk[0].0.0)?;
             let places: Vec<usize> = chunk.iter().map(|(_, at)| *at).collect();
             let chosen: Vec<Record<'_>> = places.iter().map(|at| records[*at].clone()).collect();
-            let batch = partition.encoded(&chosen)?;
-            parts.push(Part { partition, records: places, batch });
+            let mut batch = Vec::new();
+            let what = partition.encode(&chosen, options, &mut batch)?;
+            parts.push(Part { partition, records: places, batch, what });
         }
         Ok(parts)
     }
@@ -164,6 +167,7 @@ struct Part {
     partition: Partition,
     records: Vec<usize>,
     batch: Vec<u8>,
+    what: Payload,
 }
 
 struct Started {

@@ -4,11 +4,13 @@
 pub(crate) mod append;
 pub(crate) mod catalog;
 pub(crate) mod completion;
+pub(crate) mod extents;
 pub(crate) mod keyed;
 pub(crate) mod keys;
 pub(crate) mod partition;
 pub(crate) mod read;
 pub(crate) mod read_all;
+pub(crate) mod send;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -18,7 +20,7 @@ use std::time::Duration;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::config::Flush;
+use crate::config::{Compression, Flush, TimestampType};
 use crate::error::{Error, Result};
 use crate::ids::{Offset, PartitionId};
 use crate::limits::{TOPIC_NAME_BYTES_MAX, TOPIC_PARTITIONS_MAX};
@@ -58,12 +60,20 @@ pub struct TopicSpec {
     pub(crate) name: String,
     pub(crate) partitions: u32,
     pub(crate) flush: Flush,
+    pub(crate) compression: Compression,
+    pub(crate) timestamps: TimestampType,
 }
 
 impl TopicSpec {
-    /// One partition, `sync`.
+    /// One partition, `sync`, uncompressed, with the appenders' timestamps.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), partitions: 1, flush: Flush::Sync }
+        Self {
+            name: name.into(),
+            partitions: 1,
+            flush: Flush::Sync,
+            compression: Compression::None,
+            timestamps: TimestampType::CreateTime,
+        }
     }
 
     /// How many partitions (default 1).
@@ -75,6 +85,18 @@ impl TopicSpec {
     /// Its flush class (default `sync`).
     pub fn flush(mut self, flush: Flush) -> Self {
         self.flush = flush;
+        self
+    }
+
+    /// How its batches are compressed, where the append does not say (default: not at all).
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// Whose time its records have (default: the appenders').
+    pub fn timestamps(mut self, timestamps: TimestampType) -> Self {
+        self.timestamps = timestamps;
         self
     }
 
@@ -125,6 +147,10 @@ pub struct TopicInfo {
     pub uuid: Uuid,
     /// Its flush class.
     pub flush: Flush,
+    /// How its batches are compressed, where the append did not say.
+    pub compression: Compression,
+    /// Whose time its records have.
+    pub timestamps: TimestampType,
     /// Its partitions, by number.
     pub partitions: Vec<PartitionInfo>,
 }
@@ -166,6 +192,16 @@ impl Topic {
         self.meta.flush
     }
 
+    /// How its batches are compressed, where the append does not say.
+    pub fn compression(&self) -> Compression {
+        self.meta.compression
+    }
+
+    /// Whose time its records have.
+    pub fn timestamps(&self) -> TimestampType {
+        self.meta.timestamps
+    }
+
     /// How many partitions it has.
     pub fn partitions(&self) -> u32 {
         self.meta.partitions
@@ -196,6 +232,8 @@ impl Topic {
             name: self.meta.name.clone(),
             uuid: self.meta.uuid,
             flush: self.meta.flush,
+            compression: self.meta.compression,
+            timestamps: self.meta.timestamps,
             partitions: partitions.collect::<Result<_>>()?,
         })
     }

@@ -1,16 +1,20 @@
 //! A partition: where records are appended to and read from.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::append::{AppendFuture, AppendOptions, appended, with_scratch};
 use super::catalog::TopicMeta;
 use super::completion::CompletionQueue;
+use super::extents::Extents;
 use super::read::{Place, Reader, Start};
+use super::send::{Sender, Sent};
 use super::{Host, PartitionInfo};
-use crate::config::Ack;
+use crate::config::{Ack, TimestampType};
 use crate::error::{Error, Result};
 use crate::format::frame::FrameKind;
-use crate::format::record_batch::{self, Record};
+use crate::format::record_batch::{self, Form, Record};
 use crate::ids::{Appended, Offset, PartitionId, StreamId};
 use crate::log::Log;
 use crate::log::append::{Payload, Progress};
@@ -101,20 +105,22 @@ impl Partition {
     /// As [`append`](Self::append).
     pub fn append_with(&self, records: &[Record<'_>], options: AppendOptions) -> Result<Appended> {
         with_scratch(|scratch| {
-            let count = self.encode(records, scratch)?;
-            self.put(scratch, count, options)
+            let what = self.encode(records, options, scratch)?;
+            self.put(scratch, what, options)
         })
     }
 
-    /// Appends a ready-made Kafka `RecordBatch` v2, whole: checked first, its base offset and
-    /// leader epoch replaced, every other byte kept.
+    /// Appends a ready-made Kafka `RecordBatch` v2, whole, compressed or not: checked first, its
+    /// base offset and leader epoch replaced, every other byte kept. Only what a Kafka broker would
+    /// set right is set right: in a topic of append time the batch gets it, and a maximum timestamp
+    /// that is not its records' is corrected.
     ///
     /// # Errors
     /// As [`append`](Self::append), and [`Error::InvalidBatch`].
     pub fn append_batch(&self, batch: &[u8], options: AppendOptions) -> Result<Appended> {
         with_scratch(|scratch| {
-            let count = self.take_batch(batch, scratch)?;
-            self.put(scratch, count, options)
+            let what = self.take_batch(batch, scratch)?;
+            self.put(scratch, what, options)
         })
     }
 
@@ -129,27 +135,10 @@ impl Partition {
         records: &[Record<'_>],
         options: AppendOptions,
     ) -> AppendFuture {
-        with_scratch(|scratch| match self.encode(records, scratch) {
-            Ok(count) => self.start(scratch, count, options),
-            Err(error) => AppendFuture::failed(&self.log, &self.host, self.payload(0), error),
+        with_scratch(|scratch| match self.encode(records, options, scratch) {
+            Ok(what) => self.start(scratch, what, options),
+            Err(error) => AppendFuture::failed(&self.log, &self.host, self.payload(0, 0), error),
         })
-    }
-
-    /// One batch of these records, to be started later.
-    pub(crate) fn encoded(&self, records: &[Record<'_>]) -> Result<Vec<u8>> {
-        let mut batch = Vec::new();
-        self.encode(records, &mut batch)?;
-        Ok(batch)
-    }
-
-    /// Starts appending what [`encoded`](Self::encoded) gave.
-    pub(crate) fn start_encoded(
-        &self,
-        mut batch: Vec<u8>,
-        records: usize,
-        options: AppendOptions,
-    ) -> AppendFuture {
-        self.start(&mut batch, records as u64, options)
     }
 
     /// Starts appending records as one batch, whose outcome `queue` gives under `tag`. Room is
@@ -167,7 +156,7 @@ impl Partition {
         options: AppendOptions,
         tag: u64,
     ) -> Result<()> {
-        self.submit(queue, options, tag, |scratch| self.encode(records, scratch))
+        self.submit(queue, options, tag, |scratch| self.encode(records, options, scratch))
     }
 
     /// As [`submit_append`](Self::submit_append), of a ready-made Kafka `RecordBatch` v2, as
@@ -190,13 +179,13 @@ impl Partition {
         queue: &CompletionQueue,
         options: AppendOptions,
         tag: u64,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<u64>,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<Payload>,
     ) -> Result<()> {
         queue.reserve()?;
         let claimed: Result<_> = with_scratch(|scratch| {
-            let records = encode(scratch)?;
-            let claim = self.claim(scratch, records, options)?;
-            Ok((claim.end, appended(claim.first, records)))
+            let what = encode(scratch)?;
+            let claim = self.claim(scratch, what, options)?;
+            Ok((claim.end, appended(claim.first, what.records)))
         });
         let (end, appended) = claimed.inspect_err(|_| queue.unreserve())?;
         queue.put(&self.log, self.level(options), end, (tag, self.id, appended));
@@ -204,8 +193,7 @@ impl Partition {
     }
 
     /// Claims, waiting for room if `options` say so.
-    fn claim(&self, batch: &mut [u8], records: u64, options: AppendOptions) -> Result<Claim> {
-        let what = self.payload(records);
+    fn claim(&self, batch: &mut [u8], what: Payload, options: AppendOptions) -> Result<Claim> {
         match self.log.try_put(what, batch) {
             Ok(claim) => return Ok(claim),
             Err(refusal) if options.no_wait => return Err(self.log.refusal_error(refusal)),
@@ -222,18 +210,35 @@ impl Partition {
         outcome.unwrap_or(Err(Error::Timeout { after, outcome_unknown: false }))
     }
 
-    fn encode(&self, records: &[Record<'_>], scratch: &mut Vec<u8>) -> Result<u64> {
-        record_batch::encode(records, self.host.now_ms(), scratch)?;
+    /// One batch of these records in `scratch`; answers what [`start`](Self::start) needs to know
+    /// of it.
+    pub(crate) fn encode(
+        &self,
+        records: &[Record<'_>],
+        options: AppendOptions,
+        scratch: &mut Vec<u8>,
+    ) -> Result<Payload> {
+        let form = Form {
+            compression: options.compression.unwrap_or(self.topic.compression),
+            timestamps: self.topic.timestamps,
+        };
+        let max_timestamp_ms = record_batch::encode_as(records, form, self.host.now_ms(), scratch)?;
         self.fits(scratch)?;
-        Ok(records.len() as u64)
+        Ok(self.payload(records.len() as u64, max_timestamp_ms))
     }
 
     /// Checks and copies a ready-made batch.
-    fn take_batch(&self, batch: &[u8], scratch: &mut Vec<u8>) -> Result<u64> {
-        let header = record_batch::check(batch)?;
+    fn take_batch(&self, batch: &[u8], scratch: &mut Vec<u8>) -> Result<Payload> {
+        let (header, mut max_timestamp_ms) = record_batch::check_times(batch)?;
         scratch.extend_from_slice(batch);
         self.fits(scratch)?;
-        Ok(u64::from(header.record_count))
+        if self.topic.timestamps == TimestampType::AppendTime {
+            max_timestamp_ms = self.host.now_ms();
+            record_batch::stamp(scratch, max_timestamp_ms, true);
+        } else if header.max_timestamp_ms != max_timestamp_ms {
+            record_batch::stamp(scratch, max_timestamp_ms, false);
+        }
+        Ok(self.payload(header.record_count.into(), max_timestamp_ms))
     }
 
     fn fits(&self, batch: &[u8]) -> Result<()> {
@@ -244,12 +249,16 @@ impl Partition {
         Ok(())
     }
 
-    fn payload(&self, records: u64) -> Payload {
-        Payload { stream: self.stream, kind: FrameKind::Batch, records }
+    fn payload(&self, records: u64, max_timestamp_ms: i64) -> Payload {
+        Payload { stream: self.stream, kind: FrameKind::Batch, records, max_timestamp_ms }
     }
 
-    fn start(&self, batch: &mut [u8], records: u64, options: AppendOptions) -> AppendFuture {
-        let what = self.payload(records);
+    pub(crate) fn start(
+        &self,
+        batch: &mut [u8],
+        what: Payload,
+        options: AppendOptions,
+    ) -> AppendFuture {
         AppendFuture::start(&self.log, &self.host, what, batch, self.level(options), options)
     }
 
@@ -258,16 +267,17 @@ impl Partition {
     }
 
     /// The shortest way for the commonest case, a claim granted whose level is there already.
-    fn put(&self, batch: &mut [u8], records: u64, options: AppendOptions) -> Result<Appended> {
+    fn put(&self, batch: &mut [u8], what: Payload, options: AppendOptions) -> Result<Appended> {
         let level = self.level(options);
-        match self.log.try_put(self.payload(records), batch) {
-            Ok(claim) if self.log.reached(level) >= claim.end => Ok(appended(claim.first, records)),
+        match self.log.try_put(what, batch) {
+            Ok(claim) if self.log.reached(level) >= claim.end => {
+                Ok(appended(claim.first, what.records))
+            }
             Ok(claim) => {
-                let what = self.payload(records);
                 AppendFuture::claimed(&self.log, &self.host, what, claim, level, options).wait()
             }
             Err(refusal) if options.no_wait => Err(self.log.refusal_error(refusal)),
-            Err(_) => self.start(batch, records, options).wait(),
+            Err(_) => self.start(batch, what, options).wait(),
         }
     }
 
@@ -279,6 +289,41 @@ impl Partition {
         let place =
             Place { log: &self.log, stream: self.stream, partition: self.id, label: self.label() };
         Reader::new(place, &self.host, start)
+    }
+
+    /// Where whole batches lie from `from` on: as many as fit into `max_bytes`, and at least one
+    /// if there is one; at most 4,096. What readers may see, and nothing beyond.
+    ///
+    /// # Errors
+    /// [`Error::OffsetOutOfRange`], [`Error::Corrupt`], [`Error::Pinned`], [`Error::Io`].
+    pub fn extents(&self, from: Offset, max_bytes: u64) -> Result<Extents> {
+        let mut cursor = self.reader(Start::Offset(from))?.cursor;
+        let gathered = cursor.gather(max_bytes)?;
+        Ok(Extents::new(gathered, cursor.label()))
+    }
+
+    /// Sends batches, one after the other, to sockets or pipes that may not take them all at once.
+    ///
+    /// # Errors
+    /// [`Error::OffsetOutOfRange`].
+    pub fn sender(&self, from: Offset) -> Result<Sender> {
+        Ok(Sender::new(self.reader(Start::Offset(from))?.cursor))
+    }
+
+    /// Sends whole batches from `from` on, up to `max_bytes` and at least one, straight from the
+    /// page cache where they lie in files; see [`Sender::send_to`], which can also go on after a
+    /// deadline: here the peer has then been sent a part of a batch.
+    ///
+    /// # Errors
+    /// As [`Sender::send_to`], and [`Error::OffsetOutOfRange`].
+    pub fn send_to(
+        &self,
+        socket: impl AsFd,
+        from: Offset,
+        max_bytes: u64,
+        timeout: Duration,
+    ) -> Result<Sent> {
+        self.sender(from)?.send_to(socket, max_bytes, timeout)
     }
 
     /// What it holds, now.
@@ -323,7 +368,8 @@ impl Partition {
         if offset.0 <= bounds.log_start {
             return Ok(());
         }
-        let what = Payload { stream: self.stream, kind: FrameKind::Trim, records: 0 };
+        let what =
+            Payload { stream: self.stream, kind: FrameKind::Trim, records: 0, max_timestamp_ms: 0 };
         let mut payload = offset.0.to_le_bytes();
         let options = AppendOptions::default().ack(Ack::Durable);
         let future =

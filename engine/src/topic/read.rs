@@ -1,15 +1,17 @@
 //! Reading a partition: batches as they were appended, and the records in them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Host;
+use crate::config::{Compression, TimestampType};
 use crate::error::{Error, Result};
-use crate::format::record_batch::{self, BatchHeader, RecordView};
+use crate::format::record_batch::{self, BatchError, BatchHeader, RecordView};
 use crate::ids::{Offset, PartitionId, StreamId};
+use crate::limits::BATCH_HEADER_BYTES;
 use crate::log::Log;
 use crate::log::reader::Cursor;
 
@@ -123,7 +125,7 @@ impl Reader {
     pub fn next_batch(&mut self) -> Result<Option<Batch>> {
         let from = self.next_offset();
         let partition = self.partition;
-        Ok(self.cursor.next_batch()?.map(|bytes| Batch { bytes, partition, from }))
+        Ok(self.cursor.next_batch()?.map(|bytes| Batch::new(bytes, partition, from)))
     }
 
     /// The next batch, sleeping up to `timeout` until there is one.
@@ -254,21 +256,72 @@ impl Iterator for Records {
 }
 
 /// A record batch, sharing the memory it was read into.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Batch {
     bytes: Bytes,
     partition: PartitionId,
     from: Offset,
+    /// The records of a compressed one, once somebody wanted them.
+    plain: Option<Arc<OnceLock<Result<Bytes, BatchError>>>>,
 }
 
+impl PartialEq for Batch {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.bytes, self.partition, self.from) == (&other.bytes, other.partition, other.from)
+    }
+}
+
+impl Eq for Batch {}
+
 impl Batch {
-    /// The bytes: a Kafka `RecordBatch` v2.
+    fn new(bytes: Bytes, partition: PartitionId, from: Offset) -> Self {
+        let mut batch = Self { bytes, partition, from, plain: None };
+        if batch.header().compression() != Ok(Compression::None) {
+            batch.plain = Some(Arc::default());
+        }
+        batch
+    }
+
+    /// The records: in place, or decompressed once for all who share this batch.
+    fn plain(&self) -> Result<&[u8], BatchError> {
+        let Some(plain) = &self.plain else {
+            return self.bytes.get(BATCH_HEADER_BYTES..).ok_or(BatchError::RecordLength);
+        };
+        let plain = plain.get_or_init(|| {
+            self.header().plain(&self.bytes).map(|plain| Bytes::from(plain.into_owned()))
+        });
+        plain.as_deref().map_err(|error| *error)
+    }
+
+    /// The memory that [`plain`](Self::plain) lies in.
+    fn plain_owner(&self) -> &Bytes {
+        let decompressed = self.plain.as_ref().and_then(|plain| plain.get()?.as_ref().ok());
+        decompressed.unwrap_or(&self.bytes)
+    }
+
+    /// The bytes: a Kafka `RecordBatch` v2, compressed if it was appended so.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
     fn header(&self) -> BatchHeader {
         BatchHeader::decode(&self.bytes).expect("a reader gives only batches it has decoded")
+    }
+
+    /// How its records are compressed in [`bytes`](Self::bytes); its iterator decompresses them,
+    /// once for all clones.
+    pub fn compression(&self) -> Compression {
+        self.header().compression().unwrap_or_default()
+    }
+
+    /// Whose time its records have.
+    pub fn timestamps(&self) -> TimestampType {
+        self.header().timestamps()
+    }
+
+    /// The latest timestamp of its records, in milliseconds since the epoch.
+    pub fn max_timestamp_ms(&self) -> i64 {
+        self.header().max_timestamp_ms
     }
 
     /// The partition it was read from.
@@ -297,15 +350,20 @@ impl Batch {
     }
 
     /// Its records from the offset that the reader stood at on; an item is an error only if the
-    /// bytes are damaged and the reader did not verify.
+    /// bytes are damaged and the reader did not verify. A compressed batch is decompressed by the
+    /// first who asks, for all clones.
     pub fn iter(&self) -> BatchIter<'_> {
-        BatchIter { records: Some(record_batch::records(&self.bytes)), from: self.from }
+        let header = self.header();
+        let records = self.plain().map(|plain| header.records(plain));
+        BatchIter { records: Some(records), from: self.from }
     }
 
     pub(crate) fn to_records(&self) -> Result<Vec<OwnedRecord>> {
-        let own = |part: &[u8]| self.bytes.slice_ref(part);
+        let records = self.iter();
+        let memory = self.plain_owner();
+        let own = |part: &[u8]| memory.slice_ref(part);
         let header = |(name, value): (&[u8], Option<&[u8]>)| (own(name), value.map(own));
-        let owned = self.iter().map(|view| {
+        let owned = records.map(|view| {
             let view = view?;
             Ok(OwnedRecord {
                 partition: self.partition,
@@ -333,7 +391,7 @@ impl<'a> IntoIterator for &'a Batch {
 #[derive(Debug)]
 pub struct BatchIter<'a> {
     /// `None` after an error, which ends it.
-    records: Option<Result<record_batch::Records<'a>, record_batch::BatchError>>,
+    records: Option<Result<record_batch::Records<'a>, BatchError>>,
     from: Offset,
 }
 

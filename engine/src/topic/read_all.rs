@@ -30,7 +30,7 @@ impl Topic {
         let mut lanes = Vec::with_capacity(count as usize);
         for number in 0..count {
             let mut reader = self.partition(number)?.reader(start)?;
-            reader.cursor.window_bytes = window_bytes;
+            reader.cursor.set_window_bytes(window_bytes);
             let state =
                 Arc::new(LaneState { number, queued: AtomicBool::new(true), ready: ready.clone() });
             lanes.push(Lane { reader, waker: Waker::from(Arc::clone(&state)), state });

@@ -8,12 +8,15 @@
 mod append;
 mod close;
 mod completions;
+mod compression;
 mod follow;
 mod input;
+mod leases;
 mod load;
 mod open;
 mod order;
 mod read;
+mod send;
 mod shards;
 mod topic;
 mod topics;

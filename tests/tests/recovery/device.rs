@@ -1,9 +1,10 @@
 //! Devices and filesystems that fail while an engine runs.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use ringlog::sim::{Condition, Crash, FaultError, FaultOp};
-use ringlog::{Ack, AppendOptions, Engine, Error, Flush, Record};
+use ringlog::{Ack, AppendOptions, Engine, Error, Extent, Flush, Offset, Record};
 use ringlog_tests::world::{World, append, expected, log, topic, value, values};
 
 const LEN: usize = 1000;
@@ -172,5 +173,48 @@ fn a_frozen_device_ends_waits_at_their_deadline_with_an_unknown_outcome() {
     };
     assert!(matches!(refused, Error::Busy { .. }), "{refused}");
     assert!(engine.close(Duration::from_millis(100)).is_err());
+    world.disk.thaw();
+}
+
+#[test]
+fn what_a_frozen_device_has_not_made_durable_is_neither_named_nor_sent() {
+    let world = World::new(11, |_| ());
+    let engine = world.open();
+    let (safe, fast) = (topic(&engine, "safe", Flush::Sync), topic(&engine, "fast", Flush::Async));
+    append(&safe, 0, 60, LEN);
+    append(&fast, 0, 60, LEN);
+    world.disk.freeze();
+    let written = AppendOptions::default().ack(Ack::Written);
+    for (partition, visible) in [(&safe, 60), (&fast, 63)] {
+        for n in 60..63 {
+            partition.append_with(&[Record::new(&value(n, LEN))], written).unwrap();
+        }
+        let mut at = Offset(0);
+        let mut named = Vec::new();
+        loop {
+            let extents = partition.extents(at, 10_000).unwrap();
+            if extents.is_empty() {
+                break;
+            }
+            assert_eq!(extents.first_offset(), at);
+            at = extents.next_offset();
+            for extent in extents.iter() {
+                let Extent::Memory(bytes) = extent else { panic!("a simulated file has no fd") };
+                named.extend_from_slice(&bytes);
+            }
+        }
+        assert_eq!(at, Offset(visible));
+        let (mut to, mut from) = std::io::pipe().map(|(from, to)| (to, from)).unwrap();
+        let sending = partition.clone();
+        let sends = std::thread::spawn(move || {
+            let sent = sending.send_to(&to, Offset(0), u64::MAX, Duration::from_secs(60)).unwrap();
+            to.flush().unwrap();
+            sent
+        });
+        let mut got = Vec::new();
+        from.read_to_end(&mut got).unwrap();
+        let sent = sends.join().unwrap();
+        assert!(sent.complete && sent.next_offset == at && got == named);
+    }
     world.disk.thaw();
 }

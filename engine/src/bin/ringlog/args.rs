@@ -71,7 +71,8 @@ pub enum Command {
 #[command(after_help = "\
 Examples:
   ringlog --data data create-topic orders
-  ringlog --data data create-topic clicks --partitions 8 --flush async")]
+  ringlog --data data create-topic clicks --partitions 8 --flush async
+  ringlog --data data create-topic logs --compression zstd --timestamps append-time")]
 pub struct CreateTopic {
     /// 1 to 249 of a-z, A-Z, 0-9, dot, underscore, hyphen
     pub name: String,
@@ -81,6 +82,12 @@ pub struct CreateTopic {
     /// When its records are acknowledged: `sync` when durable, `async` when written
     #[arg(long, value_enum, default_value = "sync")]
     pub flush: FlushArg,
+    /// How its batches are compressed: none, gzip, snappy, lz4 or zstd
+    #[arg(long, value_name = "CODEC", default_value_t)]
+    pub compression: ringlog::Compression,
+    /// Whose time its records have: `create-time` the appender's, `append-time` the engine's
+    #[arg(long, value_name = "KIND", default_value_t)]
+    pub timestamps: ringlog::TimestampType,
 }
 
 /// List the topics and their partitions

@@ -11,7 +11,11 @@ pub fn run(place: &Place, args: &CreateTopic) -> Result<(), Failure> {
             FlushArg::Sync => Flush::Sync,
             FlushArg::Async => Flush::Async,
         };
-        let spec = TopicSpec::new(&args.name).partitions(args.partitions).flush(flush);
+        let spec = TopicSpec::new(&args.name)
+            .partitions(args.partitions)
+            .flush(flush)
+            .compression(args.compression)
+            .timestamps(args.timestamps);
         session.engine.create_topic(spec).map_err(|error| session.failure(&error))?;
         Ok(())
     })

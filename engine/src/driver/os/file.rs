@@ -4,14 +4,15 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{FallocateFlags, FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::{Advice, FallocateFlags, FileType, Mode, OFlags, fadvise};
+use rustix::io::{Errno, ReadWriteFlags};
 use rustix::process::{Resource, getrlimit};
 
-use crate::buf::AlignedBuf;
+use crate::buf::{AlignedBuf, SegmentMap};
 use crate::driver::disk::{Descriptors, DiskFile, OpenMode};
 use crate::limits::GROUP_ALIGN;
 
@@ -169,5 +170,32 @@ impl DiskFile for OsFile {
         let direct = self.direct.is_some();
         let write = self.direct.as_ref().unwrap_or(&self.buffered).as_fd();
         Some(Descriptors { write, direct })
+    }
+
+    fn read_descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.buffered())
+    }
+
+    fn map(&self, len: u64) -> io::Result<Option<SegmentMap>> {
+        if self.len_bytes()? < len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        SegmentMap::map(self.buffered(), len as usize).map(Some)
+    }
+
+    fn prefetch(&self, at: u64, len: u64) {
+        let Some(last) = len.checked_sub(1) else { return };
+        // What is in the page cache needs no advice, and asking it costs less than giving it.
+        let mut byte = [0];
+        let cached = rustix::io::preadv2(
+            &self.buffered,
+            &mut [io::IoSliceMut::new(&mut byte)],
+            at + last,
+            ReadWriteFlags::NOWAIT,
+        );
+        if cached.is_err() {
+            // Advice only: what it cannot do is read later.
+            let _ = fadvise(&self.buffered, at, NonZeroU64::new(len), Advice::WillNeed);
+        }
     }
 }

@@ -10,6 +10,15 @@ fn encoded(records: &[Record<'_>]) -> Vec<u8> {
     out
 }
 
+/// The records of an uncompressed batch.
+fn records(batch: &[u8]) -> Result<Records<'_>, BatchError> {
+    let header = BatchHeader::decode(batch)?;
+    match header.plain(batch)? {
+        Cow::Borrowed(plain) => Ok(header.records(plain)),
+        Cow::Owned(_) => panic!("compressed"),
+    }
+}
+
 /// Writes `bytes` at `at` and makes the CRC right again.
 fn patched(batch: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut batch = batch.to_vec();
@@ -100,7 +109,8 @@ fn check_refuses_what_the_engine_would_not_keep() {
     let with = |attributes: i16| {
         check(&patched(&batch, BATCH_UNCOVERED_BYTES, &attributes.to_be_bytes())).unwrap_err()
     };
-    assert_eq!(with(4), BatchError::Compressed { codec: 4 });
+    assert_eq!(with(4), BatchError::Codec { codec: Compression::Zstd });
+    assert_eq!(with(5), BatchError::Field("codec"));
     assert_eq!(with(TRANSACTIONAL), BatchError::Unsupported("transactional"));
     assert_eq!(with(CONTROL | TRANSACTIONAL), BatchError::Unsupported("control"));
     assert_eq!(with(1 << 6), BatchError::Field("attributes"));
