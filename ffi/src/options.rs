@@ -62,7 +62,7 @@ const COMPRESSIONS: &[(u32, Compression)] = &[
 ];
 const TIMES: &[(u32, TimestampType)] = &[
     (RINGLOG_TIME_CREATE, TimestampType::CreateTime),
-    (RINGLOG_TIME_APPEND, TimestampType::LogAppendTime),
+    (RINGLOG_TIME_APPEND, TimestampType::AppendTime),
 ];
 
 /// What a number of C's stands for.

@@ -10,10 +10,13 @@ static void a_topic_is_made_found_and_described(const char *path) {
     options.size = sizeof options;
     options.partitions = 3;
     options.flush = RINGLOG_FLUSH_ASYNC;
+    options.compression = RINGLOG_COMPRESSION_LZ4;
+    options.timestamps = RINGLOG_TIME_APPEND;
     OK(ringlog_topic_create(log.engine, "orders", &options, &topic, &error));
     OK(ringlog_topic_describe(topic, &info, sizeof info, &error));
     CHECK(strcmp(info.name, "orders") == 0 && info.partitions == 3);
-    CHECK(info.flush == RINGLOG_FLUSH_ASYNC);
+    CHECK(info.flush == RINGLOG_FLUSH_ASYNC && info.compression == RINGLOG_COMPRESSION_LZ4);
+    CHECK(info.timestamps == RINGLOG_TIME_APPEND);
     FAILS(RINGLOG_E_TOPIC_EXISTS, ringlog_topic_create(log.engine, "orders", NULL, NULL, &error));
     /* One that is there stays as it is. */
     OK(ringlog_topic_open_or_create(log.engine, "orders", NULL, &again, &error));
@@ -22,6 +25,10 @@ static void a_topic_is_made_found_and_described(const char *path) {
     ringlog_topic_free(again);
     ringlog_topic_free(topic);
     FAILS(RINGLOG_E_INVALID_ARGUMENT, ringlog_topic_create(log.engine, "a b", NULL, NULL, &error));
+    options.compression = 9;
+    FAILS(RINGLOG_E_INVALID_ARGUMENT,
+          ringlog_topic_create(log.engine, "other", &options, NULL, &error));
+    options.compression = 0;
     options.flush = 9;
     FAILS(RINGLOG_E_INVALID_ARGUMENT,
           ringlog_topic_create(log.engine, "other", &options, NULL, &error));
