@@ -1,7 +1,7 @@
 //! The Rust half of `ffi/bench/run`, which holds the C library against the engine it wraps.
 //!
 //! `submit`: durable appends of 1 KiB, 64 in flight, one thread, through a completion queue.
-//! `read`: batches of 256 records of 100 bytes, from first to last and again, each record looked at.
+//! `read`: batches of 256 records of 100 bytes, from first to last and again, each looked at.
 
 use std::time::{Duration, Instant};
 

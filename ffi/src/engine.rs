@@ -153,8 +153,8 @@ pub unsafe extern "C" fn ringlog_capabilities_json(
     })
 }
 
-/// The counters as Prometheus text (version 0.0.4), for a scrape. On success `*text` is the caller's
-/// until `ringlog_text_free`.
+/// The counters as Prometheus text, for a scrape. On success `*text` is the caller's until
+/// `ringlog_text_free`.
 ///
 /// Thread-safe. Takes each log's lock for an instant.
 #[unsafe(no_mangle)]

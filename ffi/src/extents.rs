@@ -112,11 +112,11 @@ impl Handle for ringlog_sender {
     }
 }
 
-/// Where whole record batches lie from the offset `from` on: as many as fit into `max_bytes`, and at
-/// least one if there is one; what readers may see, and nothing beyond. One after the other the
+/// Where whole record batches lie from the offset `from` on: as many as fit into `max_bytes`, and
+/// at least one if there is one; what readers may see, and nothing beyond. One after the other the
 /// pieces are Kafka RecordBatches v2, the first of which may begin before `from`. What is still in
-/// the ring comes as memory. On success `*extents` is the caller's until `ringlog_extents_free`, and
-/// `*next_offset` is where to go on: `from` if there was nothing.
+/// the ring comes as memory. On success `*extents` is the caller's until `ringlog_extents_free`,
+/// and `*next_offset` is where to go on: `from` if there was nothing.
 ///
 /// Thread-safe. Does not wait, but may read the disk.
 /// Errors: `OFFSET_OUT_OF_RANGE`, `CORRUPT`, `PINNED`, `IO`.
@@ -164,8 +164,8 @@ pub unsafe extern "C" fn ringlog_extents_len(extents: *const ringlog_extents) ->
     unsafe { handle::get(extents) }.map_or(0, |extents| extents.all.len())
 }
 
-/// The pieces from index `from` on, `cap` at most; `elem_size` is sizeof(ringlog_extent). On success
-/// `*count` says how many.
+/// The pieces from index `from` on, `cap` at most; `elem_size` is sizeof(ringlog_extent). On
+/// success `*count` says how many.
 ///
 /// Thread-safe, never blocks.
 #[unsafe(no_mangle)]

@@ -14,8 +14,8 @@ pub const RINGLOG_LOG_WARN: u32 = 2;
 /// A log takes no more appends.
 pub const RINGLOG_LOG_ERROR: u32 = 3;
 
-/// Hears what an engine does: `level` is `RINGLOG_LOG_*`, `name` says for programs what it is and is
-/// never renamed ("opened", "latched"), `message` for people, with all its numbers. Both texts are
+/// Hears what an engine does: `level` is `RINGLOG_LOG_*`, `name` says for programs what it is and
+/// is never renamed ("opened", "latched"), `message` for people, with all its numbers. Both texts are
 /// the library's, and gone when the function returns.
 ///
 /// Called from whichever thread it happens on, the engine's own among them, where it holds up the
