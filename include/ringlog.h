@@ -431,9 +431,9 @@ typedef struct ringlog_completion {
 } ringlog_completion;
 
 /*
- Hears what an engine does: `level` is `RINGLOG_LOG_*`, `name` says for programs what it is and is
- never renamed ("opened", "latched"), `message` for people, with all its numbers. Both texts are
- the library's, and gone when the function returns.
+ Hears what an engine does: `level` is `RINGLOG_LOG_*`, `name` says for programs what it is and
+ is never renamed ("opened", "latched"), `message` for people, with all its numbers. Both
+ texts are the library's, and gone when the function returns.
 
  Called from whichever thread it happens on, the engine's own among them, where it holds up the
  log: it must not block, must not call the engine, and must return.
@@ -1103,8 +1103,8 @@ ringlog_status ringlog_capabilities_json(const struct ringlog_engine *engine,
                                          struct ringlog_error **error);
 
 /*
- The counters as Prometheus text (version 0.0.4), for a scrape. On success `*text` is the caller's
- until `ringlog_text_free`.
+ The counters as Prometheus text, for a scrape. On success `*text` is the caller's until
+ `ringlog_text_free`.
 
  Thread-safe. Takes each log's lock for an instant.
  */
@@ -1140,11 +1140,11 @@ int32_t ringlog_error_errno(const struct ringlog_error *error);
 void ringlog_error_free(struct ringlog_error *error);
 
 /*
- Where whole record batches lie from the offset `from` on: as many as fit into `max_bytes`, and at
- least one if there is one; what readers may see, and nothing beyond. One after the other the
+ Where whole record batches lie from the offset `from` on: as many as fit into `max_bytes`, and
+ at least one if there is one; what readers may see, and nothing beyond. One after the other the
  pieces are Kafka RecordBatches v2, the first of which may begin before `from`. What is still in
- the ring comes as memory. On success `*extents` is the caller's until `ringlog_extents_free`, and
- `*next_offset` is where to go on: `from` if there was nothing.
+ the ring comes as memory. On success `*extents` is the caller's until `ringlog_extents_free`,
+ and `*next_offset` is where to go on: `from` if there was nothing.
 
  Thread-safe. Does not wait, but may read the disk.
  Errors: `OFFSET_OUT_OF_RANGE`, `CORRUPT`, `PINNED`, `IO`.
@@ -1162,8 +1162,8 @@ ringlog_status ringlog_extents_new(const struct ringlog_stream *stream,
 size_t ringlog_extents_len(const struct ringlog_extents *extents);
 
 /*
- The pieces from index `from` on, `cap` at most; `elem_size` is sizeof(ringlog_extent). On success
- `*count` says how many.
+ The pieces from index `from` on, `cap` at most; `elem_size` is sizeof(ringlog_extent). On
+ success `*count` says how many.
 
  Thread-safe, never blocks.
  */
@@ -1195,8 +1195,8 @@ ringlog_status ringlog_sender_open(const struct ringlog_stream *stream,
 /*
  Sends what a call before has left, then further whole record batches up to `max_bytes` and at
  least one, until nothing more is visible: to a socket, a pipe or a file. What lies in segment
- files is not copied through this process. `sent_size` is sizeof(ringlog_sent). On success `*sent`
- says what went.
+ files is not copied through this process. `sent_size` is sizeof(ringlog_sent). On success
+ `*sent` says what went.
 
  One thread at a time, also for the descriptor. Blocks up to `timeout_ns` in all for a peer that
  does not take it; with 0, and a descriptor that does not block, it sends what is taken at once.

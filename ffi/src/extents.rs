@@ -230,8 +230,8 @@ pub unsafe extern "C" fn ringlog_sender_open(
 
 /// Sends what a call before has left, then further whole record batches up to `max_bytes` and at
 /// least one, until nothing more is visible: to a socket, a pipe or a file. What lies in segment
-/// files is not copied through this process. `sent_size` is sizeof(ringlog_sent). On success `*sent`
-/// says what went.
+/// files is not copied through this process. `sent_size` is sizeof(ringlog_sent). On success
+/// `*sent` says what went.
 ///
 /// One thread at a time, also for the descriptor. Blocks up to `timeout_ns` in all for a peer that
 /// does not take it; with 0, and a descriptor that does not block, it sends what is taken at once.

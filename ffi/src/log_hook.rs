@@ -15,8 +15,8 @@ pub const RINGLOG_LOG_WARN: u32 = 2;
 pub const RINGLOG_LOG_ERROR: u32 = 3;
 
 /// Hears what an engine does: `level` is `RINGLOG_LOG_*`, `name` says for programs what it is and
-/// is never renamed ("opened", "latched"), `message` for people, with all its numbers. Both texts are
-/// the library's, and gone when the function returns.
+/// is never renamed ("opened", "latched"), `message` for people, with all its numbers. Both
+/// texts are the library's, and gone when the function returns.
 ///
 /// Called from whichever thread it happens on, the engine's own among them, where it holds up the
 /// log: it must not block, must not call the engine, and must return.
