@@ -1,6 +1,6 @@
 # Everything a contributor runs. Each target installs what it needs first (tests/scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long bench fmt install
+.PHONY: help setup demo test test-long bench compare fmt install
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## Show this list
@@ -25,5 +25,10 @@ install: ## Install the C library: PREFIX=/usr/local; DESTDIR= for packagers
 	@tests/scripts/setup rust
 	@ffi/package/install
 
+compare: setup ## Other embedded engines, and ours beside them (builds them; needs strace)
+	@cargo run --release --locked --manifest-path benches/compare/Cargo.toml \
+	    --target-dir target -- all
+
 fmt: setup ## Format the sources
 	@cargo fmt --all
+	@cargo fmt --manifest-path benches/compare/Cargo.toml

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::contest::enter::EnterArgs;
-use crate::demo::Spoil;
+use crate::demo::{Scene, Spoil};
 use crate::workload::result::Mode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -36,8 +36,12 @@ pub enum Command {
     Written(WorkloadArgs),
     /// Durable appends spread over 1,000 partitions, beside one: F1
     Spread(WorkloadArgs),
+    /// A consumer that stays behind the tail while producers append: R2
+    Behind(WorkloadArgs),
     /// Reading everything warm, every byte added up, beside plain memory: R1
     Read(WorkloadArgs),
+    /// Sending over loopback: read+send, mmap+send, sendfile, splice, and `send_to`: S1
+    Send,
     /// Opening a cleanly closed log in a fresh process with a cold cache
     Open(OpenArgs),
     /// A real event stream, a writer killed in the middle, and the proof that nothing was lost
@@ -72,6 +76,7 @@ impl Command {
             Self::Durable(args)
             | Self::Written(args)
             | Self::Spread(args)
+            | Self::Behind(args)
             | Self::Read(args)
             | Self::All(args) => Some(args),
             _ => None,
@@ -245,7 +250,13 @@ pub struct DemoArgs {
     /// The command line of Ringlog
     #[arg(long, value_name = "FILE", default_value = "target/release/ringlog")]
     pub ringlog: PathBuf,
-    /// Spoil what was recovered before it is checked, to see the proof fail
+    /// Which scenes
+    #[arg(long, value_enum, default_value_t = Scene::All)]
+    pub scene: Scene,
+    /// Where the picture of the burst goes
+    #[arg(long, value_name = "FILE", default_value = "target/demo-burst.svg")]
+    pub svg: PathBuf,
+    /// Spoil something before it is checked, to see the proof fail
     #[arg(long, value_enum, value_name = "HOW")]
     pub spoil: Option<Spoil>,
 }

@@ -4,6 +4,7 @@
 //! A library, so that the package that compares us with other engines measures in the same way and
 //! nobody has to build those engines who does not run it.
 
+mod behind;
 pub mod cli;
 pub mod contest;
 pub mod demo;
@@ -16,6 +17,7 @@ pub mod progress;
 pub mod quiet;
 pub mod reading;
 pub mod report;
+mod send;
 pub mod spread;
 pub mod stats;
 pub mod target;
@@ -108,9 +110,11 @@ pub fn run(cli: Cli) -> Result<()> {
     }
     match cli.command {
         Command::Limit => limit::run(&mut start(cli.options)?),
+        Command::Send => send::run(&mut start(cli.options)?),
         Command::Durable(args) => workload::run(&mut start(cli.options)?, workload::DURABLE, &args),
         Command::Written(args) => workload::run(&mut start(cli.options)?, workload::WRITTEN, &args),
         Command::Spread(args) => spread::run(&mut start(cli.options)?, &args),
+        Command::Behind(args) => behind::run(&mut start(cli.options)?, &args),
         Command::Read(args) => reading::run(&mut start(cli.options)?, &args),
         Command::Enter(args) => enter(&cli.options, &args),
         Command::Open(args) => open::run(&mut start(cli.options)?, args),
@@ -127,6 +131,7 @@ pub fn run(cli: Cli) -> Result<()> {
             let all = [workload::DURABLE, workload::WRITTEN].concat();
             workload::run(&mut bench, &all, &args)?;
             spread::run(&mut bench, &args)?;
+            behind::run(&mut bench, &args)?;
             reading::run(&mut bench, &args)?;
             open::run(&mut bench, cli::OpenArgs { large: false, drop_caches: false })?;
             idle::run(&mut bench)

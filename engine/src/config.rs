@@ -134,12 +134,14 @@ words!(Backend { Auto = "auto", Uring = "io_uring", Plain = "plain" });
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Options {
     pub(crate) create: bool,
     pub(crate) allow_volatile: bool,
     pub(crate) backend: Backend,
     pub(crate) shards: usize,
     pub(crate) pin_shards: bool,
+    pub(crate) caller_driven: bool,
     pub(crate) append_timeout: Duration,
     pub(crate) lock_timeout: Duration,
     pub(crate) close_timeout: Duration,
@@ -155,6 +157,7 @@ impl Default for Options {
             backend: Backend::Auto,
             shards: 1,
             pin_shards: false,
+            caller_driven: false,
             append_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(30),
@@ -273,6 +276,23 @@ impl Options {
     /// may use (default: no, the kernel places them).
     pub fn pin_shards(mut self, pin: bool) -> Self {
         self.pin_shards = pin;
+        self
+    }
+
+    /// Whether the engine starts no thread at all (default: no). The caller's threads turn the
+    /// shards: in [`Engine::run_once`](crate::Engine::run_once), which an event loop calls when
+    /// [`Engine::poll_fd`](crate::Engine::poll_fd) is readable, and in every call that blocks.
+    ///
+    /// The first thread that turns a shard owns it; no other ever may. A blocking call on a thread
+    /// that owns shards turns these; on one that owns none it first takes those that nobody owns,
+    /// and if there are none it waits for their owners, up to its deadline. So where several
+    /// threads turn shards, each calls `run_once` for its own before anything else.
+    ///
+    /// Close, or drop the last handle, on the thread that owns the shards: a drop elsewhere cannot
+    /// wait for writes that are in flight, and may leave the directory locked until the process
+    /// ends.
+    pub fn caller_driven(mut self, caller_driven: bool) -> Self {
+        self.caller_driven = caller_driven;
         self
     }
 

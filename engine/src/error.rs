@@ -138,6 +138,12 @@ pub enum Error {
         /// The log's directory.
         path: PathBuf,
     },
+    /// In caller-driven mode: another thread turned this shard first, and it is that thread's.
+    #[error("shard {shard} belongs to the thread that turned it first")]
+    WrongThread {
+        /// The shard.
+        shard: usize,
+    },
     /// The engine is closed, or closing.
     #[error("the engine is closed; {}", written(*outcome_unknown, "nothing was done"))]
     Closed {
@@ -265,6 +271,7 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::InvalidBatch { .. }
             | Self::OffsetOutOfRange { .. }
+            | Self::WrongThread { .. }
             | Self::NotADataDirectory { .. } => ErrorKind::Invalid,
             Self::Busy { .. }
             | Self::Pinned { .. }

@@ -66,6 +66,15 @@ impl fmt::Display for RecordId {
     }
 }
 
+/// A record's offset with its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct TimedOffset {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp, in milliseconds since the epoch.
+    pub timestamp_ms: i64,
+}
+
 /// The offsets that an append was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {

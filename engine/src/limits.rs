@@ -89,6 +89,9 @@ pub const LONE_WRITE_BYTES: usize = 128 << 10;
 pub const COMPLETIONS_MAX: usize = 1 << 20;
 /// Most operations a driver holds at once.
 pub const DRIVER_OPS_MAX: usize = 256;
+/// Longest checkpoint, index or engine.meta that is read: what a log with every stream it may have,
+/// and segments by the million, comes to; no stranger's file makes us allocate more.
+pub const SMALL_FILE_BYTES_MAX: u64 = 256 << 20;
 /// An index entry covers at most this much of one partition's run.
 pub const INDEX_RUN_BYTES: u64 = 4096;
 /// Bytes a reader copies at once, unless one batch is larger.

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from typing import Literal, Optional, Union
 
@@ -41,6 +42,7 @@ from ._errors import (
     UnknownTopicError,
     UnsupportedFormatError,
 )
+from ._future import Future
 from ._info import PartitionInfo, RecordId, TopicInfo
 from ._ringlog import Batch, BatchReader, Engine, Partition, Reader, Record, Topic, __version__
 
@@ -53,6 +55,7 @@ __all__ = [
     "DiskFullError",
     "Engine",
     "ForkedError",
+    "Future",
     "InternalError",
     "InvalidArgumentError",
     "IoError",
@@ -78,6 +81,10 @@ __all__ = [
     "__version__",
     "open",
 ]
+
+
+# What is open when Python ends is flushed and closed while callbacks can still be called.
+atexit.register(_ringlog._close_all)
 
 
 def open(

@@ -14,9 +14,11 @@ use parking_lot::Mutex;
 use pyo3::exceptions::{PyBufferError, PyIndexError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyMemoryView};
+use pyo3::types::{PyCapsule, PyList, PyMemoryView, PyTuple};
 use ringlog::{BatchIter, RecordView};
 
+use crate::arrow;
+use crate::column::{Numbers, PyColumn};
 use crate::error::OrRaise as _;
 use crate::guard::guard;
 use crate::record::PyRecord;
@@ -237,6 +239,79 @@ impl PyBatch {
         })
     }
 
+    /// The offsets of the records: a memoryview of signed 64-bit numbers, which `NumPy` takes as
+    /// it is.
+    fn offsets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMemoryView>> {
+        guard(py, || self.numbers(py, |record| record.offset().0 as i64))
+    }
+
+    /// The times of the records, in milliseconds since the Unix epoch; as `offsets`.
+    fn timestamps_ms<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMemoryView>> {
+        guard(py, || self.numbers(py, RecordView::timestamp_ms))
+    }
+
+    /// The values side by side and where they end: bytes, and one signed 64-bit number more than
+    /// there are records, beginning with 0. A null value takes no bytes. This is a copy.
+    fn value_buffers<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyMemoryView>, Bound<'py, PyMemoryView>)> {
+        guard(py, || {
+            let _entered = self.enter()?;
+            let (mut bytes, mut ends) = (Vec::new(), vec![0]);
+            for record in self.all(py)? {
+                bytes.extend_from_slice(record.value().unwrap_or_default());
+                ends.push(bytes.len() as i64);
+            }
+            Ok((
+                PyColumn::view(py, Numbers::Bytes(bytes))?,
+                PyColumn::view(py, Numbers::Wide(ends))?,
+            ))
+        })
+    }
+
+    /// A `pyarrow.RecordBatch`: partition, offset, timestamp, key, value, headers. Needs pyarrow;
+    /// other libraries take the batch itself, by `__arrow_c_array__` or `__arrow_c_stream__`.
+    fn to_arrow(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
+        let py = slf.py();
+        py.import("pyarrow")?.call_method1("record_batch", (slf,))
+    }
+
+    /// Arrow's C data interface: schema and array, as capsules.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        // A request that is not met is allowed: the taker casts.
+        drop(requested_schema);
+        guard(py, || {
+            let _entered = self.enter()?;
+            arrow::array(py, self.partition, self.all(py)?)
+        })
+    }
+
+    /// Arrow's C stream interface: a stream of this batch alone, as a capsule.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        drop(requested_schema);
+        guard(py, || {
+            let _entered = self.enter()?;
+            arrow::stream(py, self.partition, self.all(py)?)
+        })
+    }
+
+    /// Arrow's C data interface: what the columns are, as a capsule.
+    #[expect(clippy::unused_self, reason = "as the interface has it")]
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        guard(py, || arrow::schema(py))
+    }
+
     /// The batch as it lies on disk: a Kafka RecordBatch v2. Nothing is copied.
     #[getter]
     fn raw(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyMemoryView>> {
@@ -311,6 +386,15 @@ impl PyBatch {
         let batch: &'static ringlog::Batch = unsafe { &*there };
         let all = batch.iter().collect::<ringlog::Result<Vec<_>>>().or_raise(py)?;
         Ok(self.all.get_or_init(|| all))
+    }
+
+    fn numbers<'py>(
+        &self,
+        py: Python<'py>,
+        number: impl Fn(&RecordView<'static>) -> i64,
+    ) -> PyResult<Bound<'py, PyMemoryView>> {
+        let _entered = self.enter()?;
+        PyColumn::view(py, Numbers::Wide(self.all(py)?.iter().map(number).collect()))
     }
 }
 

@@ -1,14 +1,16 @@
 //! The engine's handle: opening, topics, closing.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use ringlog::{Engine, Flush, Options, TopicSpec};
 
+use crate::dispatch::Dispatcher;
 use crate::error::OrRaise as _;
 use crate::guard::{Ours, guard};
 use crate::reader::seconds;
@@ -18,6 +20,8 @@ use crate::wait::blocking;
 /// What everything that came from one `open` shares, and keeps open.
 pub(crate) struct Handle {
     engine: Option<Ours<Engine>>,
+    /// Who completes the futures of `append_nowait`, once there are any.
+    dispatcher: Mutex<Option<Arc<Ours<Dispatcher>>>>,
     pub(crate) path: PathBuf,
     /// The class of topics made without one.
     flush: Flush,
@@ -34,6 +38,29 @@ impl Handle {
         self.engine.as_ref().expect("there until it is dropped")
     }
 
+    pub(crate) fn dispatcher(&self, py: Python<'_>) -> PyResult<Arc<Ours<Dispatcher>>> {
+        let engine = self.engine(py)?;
+        let mut dispatcher = self.dispatcher.lock();
+        if let Some(there) = &*dispatcher {
+            return Ok(Arc::clone(there));
+        }
+        let started = Arc::new(Ours::new(Dispatcher::start(py, engine)?));
+        *dispatcher = Some(Arc::clone(&started));
+        Ok(started)
+    }
+
+    /// As Python ends: nothing is left in flight, no thread of ours left to call Python.
+    fn end(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.ours().is_ours() {
+            return Ok(());
+        }
+        let (engine, timeout) = (self.engine(py)?.clone(), self.close_timeout);
+        let closed = blocking(py, move || engine.close(timeout))?;
+        let dispatcher = self.dispatcher.lock().take();
+        py.detach(|| drop(dispatcher));
+        closed.or_raise(py)
+    }
+
     /// `ForkedError` in another process than the one that opened it.
     pub(crate) fn check(&self, py: Python<'_>) -> PyResult<()> {
         self.ours().get(py).map(drop)
@@ -43,14 +70,29 @@ impl Handle {
 impl Drop for Handle {
     /// The last handle closes the engine, which flushes: without the GIL, as others may need it.
     fn drop(&mut self) {
-        let mut engine = self.engine.take();
-        let detached = Python::try_attach(|py| {
-            let engine = engine.take();
-            py.detach(|| drop(engine));
-        });
-        // Not to be had while the interpreter is taken down.
-        if detached.is_none() {
-            drop(engine);
+        let ours = self.engine.as_ref().is_some_and(Ours::is_ours);
+        let dispatcher = self.dispatcher.get_mut().take();
+        // In this order: the thread that completes futures keeps the engine open.
+        let mut held = Some((dispatcher, self.engine.take()));
+        if ours {
+            let mut drop_held = || drop(held.take());
+            let _ = Python::try_attach(|py| py.detach(&mut drop_held));
+        }
+        // Without the GIL, while the interpreter is taken down; in a forked child, to leak it.
+        drop(held);
+    }
+}
+
+/// Every handle there is, for the end of the interpreter.
+static OPEN: Mutex<Vec<Weak<Handle>>> = Mutex::new(Vec::new());
+
+/// Closes what is still open; called as the interpreter ends, while Python still runs.
+#[pyfunction]
+pub(crate) fn _close_all(py: Python<'_>) {
+    let open: Vec<Arc<Handle>> = OPEN.lock().iter().filter_map(Weak::upgrade).collect();
+    for handle in open {
+        if let Err(error) = guard(py, || handle.end(py)) {
+            error.write_unraisable(py, None);
         }
     }
 }
@@ -102,7 +144,7 @@ impl PyEngine {
                 }
                 found => found,
             };
-            Ok(PyTopic::new(topic.or_raise(py)?, &self.handle))
+            PyTopic::new(py, topic.or_raise(py)?, &self.handle)
         })
     }
 
@@ -123,6 +165,15 @@ impl PyEngine {
     fn stat<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let engine = self.handle.engine(py)?;
         guard(py, || described(py, "stat", &py.detach(|| engine.stat())))
+    }
+
+    /// Makes durable whatever has been appended up to now, in topics of either class; waits at most
+    /// `timeout` seconds.
+    #[pyo3(signature = (timeout=None))]
+    fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let timeout = seconds("timeout", timeout)?.unwrap_or(self.handle.append_timeout);
+        let engine = self.handle.engine(py)?.clone();
+        guard(py, || blocking(py, move || engine.flush(timeout))?.or_raise(py))
     }
 
     /// Flushes everything and closes, within `timeout` seconds (by default the `close_timeout` it
@@ -182,7 +233,11 @@ pub(crate) fn _open(
     guard(py, || {
         let (engine, mut handle) = blocking(py, move || opening.open())?;
         handle.engine = Some(Ours::new(engine.or_raise(py)?));
-        Ok(PyEngine { handle: Arc::new(handle) })
+        let handle = Arc::new(handle);
+        let mut open = OPEN.lock();
+        open.retain(|handle| handle.strong_count() > 0);
+        open.push(Arc::downgrade(&handle));
+        Ok(PyEngine { handle })
     })
 }
 
@@ -245,7 +300,14 @@ impl Opening {
             options = options.async_window(bytes, age.unwrap_or(Duration::from_millis(200)));
         }
         let flush = parse("flush", flush)?;
-        let handle = Handle { engine: None, path, flush, append_timeout, close_timeout };
+        let handle = Handle {
+            engine: None,
+            dispatcher: Mutex::default(),
+            path,
+            flush,
+            append_timeout,
+            close_timeout,
+        };
         Ok(Self { options, handle })
     }
 

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use ringlog::Record;
 
+use crate::arrow;
 use crate::error;
 use crate::record::PyRecord;
 
@@ -113,8 +114,11 @@ impl Input {
                 return Self::of_fields(fields);
             }
         }
-        let value = Part::of(item)?;
-        Ok(Self { value, key: Part::Absent, headers: Vec::new(), timestamp_ms: None })
+        Part::of(item).map(Self::of_value)
+    }
+
+    fn of_value(value: Part) -> Self {
+        Self { value, key: Part::Absent, headers: Vec::new(), timestamp_ms: None }
     }
 
     fn of_fields(fields: &Bound<'_, PyDict>) -> PyResult<Self> {
@@ -171,6 +175,10 @@ impl Input {
         record
     }
 
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        self.key.get()
+    }
+
     fn len_bytes(&self) -> usize {
         let part = |part: &Part| part.get().map_or(0, <[u8]>::len);
         let headers: usize = self.headers.iter().map(|(name, v)| name.len() + part(v)).sum();
@@ -199,6 +207,10 @@ pub(crate) fn collect(items: &Bound<'_, PyAny>) -> PyResult<Vec<Input>> {
         ));
     }
     let py = items.py();
+    if arrow::is_array(items)? {
+        let part = |value: Option<Vec<u8>>| value.map_or(Part::Absent, Part::Copied);
+        return Ok(arrow::values(items)?.into_iter().map(part).map(Input::of_value).collect());
+    }
     let expected = items.call_method0(intern!(py, "__len__")).and_then(|len| len.extract());
     let mut inputs = Vec::with_capacity(expected.unwrap_or(0_usize).min(RECORDS_MAX));
     let mut bytes = 0_usize;

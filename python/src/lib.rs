@@ -9,11 +9,16 @@
 #![expect(unsafe_code, reason = "buffers that Python looks into, and the signal mask of threads")]
 #![expect(clippy::needless_pass_by_value, reason = "Python's calls hand over what they pass")]
 
+mod arrow;
 mod batch;
+mod column;
+mod dispatch;
 mod engine;
 mod error;
+mod future;
 mod guard;
 mod input;
+mod queue;
 mod reader;
 mod record;
 mod topic;
@@ -27,7 +32,11 @@ mod _ringlog {
     #[pymodule_export]
     use super::batch::{PyBatch, PyBatchIter};
     #[pymodule_export]
-    use super::engine::{_open, PyEngine};
+    use super::engine::{_close_all, _open, PyEngine};
+    #[pymodule_export]
+    use super::future::PyFuture;
+    #[pymodule_export]
+    use super::queue::PyQueue;
     #[pymodule_export]
     use super::reader::{PyBatchReader, PyReader};
     #[pymodule_export]

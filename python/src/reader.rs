@@ -1,13 +1,14 @@
 //! Readers: iterators over records or batches, which end where the partition ends now, or follow.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyString};
-use ringlog::{Offset, Start};
+use ringlog::{Offset, PartitionId, Start, TopicReader};
 
 use crate::batch::{PyBatch, Walk, busy};
 use crate::engine::Handle;
@@ -43,10 +44,45 @@ impl FromPyObject<'_, '_> for From {
     }
 }
 
+/// Of one partition, or of all of a topic.
+enum Source {
+    One(Box<ringlog::Reader>, u32),
+    All(Box<TopicReader>),
+}
+
+/// A batch with its partition, and the offset that its reader stood at.
+type Found = (u32, u64, ringlog::Batch);
+
+impl Source {
+    fn next(&mut self) -> ringlog::Result<Option<Found>> {
+        match self {
+            Self::One(reader, partition) => {
+                let from = reader.next_offset().0;
+                Ok(reader.next_batch()?.map(|batch| (*partition, from, batch)))
+            }
+            Self::All(reader) => Ok(reader.next_batch()?.map(of_all)),
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<ringlog::Result<Found>> {
+        match self {
+            Self::One(reader, partition) => {
+                let from = reader.next_offset().0;
+                reader.poll_next(context).map_ok(|batch| (*partition, from, batch))
+            }
+            Self::All(reader) => reader.poll_next(context).map_ok(of_all),
+        }
+    }
+}
+
+/// Where its reader stood is not told: whoever counts its records walks it.
+fn of_all((partition, batch): (PartitionId, ringlog::Batch)) -> Found {
+    (partition.0, u64::MAX, batch)
+}
+
 /// What the iterators of one reader share.
 struct State {
-    reader: Ours<ringlog::Reader>,
-    partition: u32,
+    source: Ours<Source>,
     walk: Option<Walk>,
 }
 
@@ -65,17 +101,16 @@ impl State {
         py: Python<'py>,
         end: End,
     ) -> PyResult<Option<Bound<'py, PyBatch>>> {
-        let reader = self.reader.get_mut(py)?;
-        let from = reader.next_offset().0;
-        let batch = match end {
-            End::Now => py.detach(|| reader.next_batch()).or_raise(py)?,
+        let source = self.source.get_mut(py)?;
+        let found = match end {
+            End::Now => py.detach(|| source.next()).or_raise(py)?,
             End::Quiet(timeout) => {
                 let deadline = Deadline::after(timeout);
-                let batch = block_on(py, deadline, |context| reader.poll_next(context))?;
-                batch.transpose().or_raise(py)?
+                let found = block_on(py, deadline, |context| source.poll(context))?;
+                found.transpose().or_raise(py)?
             }
         };
-        batch.map(|batch| Bound::new(py, PyBatch::new(batch, self.partition, from))).transpose()
+        found.map(|found| bound(py, found)).transpose()
     }
 
     fn next_record(&mut self, py: Python<'_>, end: End) -> PyResult<Option<PyRecord>> {
@@ -101,10 +136,40 @@ pub(crate) struct PyReader {
     handle: Arc<Handle>,
 }
 
+fn bound(py: Python<'_>, (partition, from, batch): Found) -> PyResult<Bound<'_, PyBatch>> {
+    Bound::new(py, PyBatch::new(batch, partition, from))
+}
+
 impl PyReader {
-    pub(crate) fn new(reader: ringlog::Reader, partition: u32, handle: &Arc<Handle>) -> Self {
-        let state = State { reader: Ours::new(reader), partition, walk: None };
+    pub(crate) fn of_partition(
+        reader: ringlog::Reader,
+        partition: u32,
+        handle: &Arc<Handle>,
+    ) -> Self {
+        Self::new(Source::One(Box::new(reader), partition), handle)
+    }
+
+    pub(crate) fn of_topic(reader: TopicReader, handle: &Arc<Handle>) -> Self {
+        Self::new(Source::All(Box::new(reader)), handle)
+    }
+
+    fn new(source: Source, handle: &Arc<Handle>) -> Self {
+        let state = State { source: Ours::new(source), walk: None };
         Self { state: Arc::new(Mutex::new(state)), end: End::Now, handle: Arc::clone(handle) }
+    }
+
+    /// The next batch, or `Pending` with the waker left for when there may be one.
+    pub(crate) fn poll_batch<'py>(
+        &self,
+        py: Python<'py>,
+        context: &mut Context<'_>,
+    ) -> PyResult<Poll<Bound<'py, PyBatch>>> {
+        let Some(mut state) = self.state.try_lock() else { return Err(busy()) };
+        let source = state.source.get_mut(py)?;
+        match source.poll(context) {
+            Poll::Ready(found) => bound(py, found.or_raise(py)?).map(Poll::Ready),
+            Poll::Pending => Ok(Poll::Pending),
+        }
     }
 }
 
@@ -134,25 +199,15 @@ impl PyReader {
         Ok(Self { state: Arc::clone(&self.state), end, handle: Arc::clone(&self.handle) })
     }
 
-    /// The offset of the next batch's first record.
+    /// Where the next batch begins that has not been begun; `None` for a reader of a topic.
     #[getter]
-    fn next_offset(&self, py: Python<'_>) -> PyResult<u64> {
+    fn next_offset(&self, py: Python<'_>) -> PyResult<Option<u64>> {
         self.handle.check(py)?;
         let Some(mut state) = self.state.try_lock() else { return Err(busy()) };
-        Ok(state.reader.get_mut(py)?.next_offset().0)
-    }
-
-    /// Goes on at "earliest", "latest" or an offset. Outside of what is there it raises
-    /// `OffsetOutOfRangeError` and stays where it was.
-    fn seek(&self, py: Python<'_>, start: From) -> PyResult<()> {
-        self.handle.check(py)?;
-        let From(start) = start;
-        let Some(mut state) = self.state.try_lock() else { return Err(busy()) };
-        guard(py, || {
-            state.reader.get_mut(py)?.seek(start).or_raise(py)?;
-            state.walk = None;
-            Ok(())
-        })
+        match state.source.get_mut(py)? {
+            Source::One(reader, _) => Ok(Some(reader.next_offset().0)),
+            Source::All(_) => Ok(None),
+        }
     }
 }
 

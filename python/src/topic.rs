@@ -1,31 +1,184 @@
 //! Topics and their partitions: appending, and where readers come from.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Context;
 use std::time::Duration;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyRange;
-use ringlog::{Ack, AppendFuture, AppendOptions, Appended, Offset};
+use pyo3::types::{PyDict, PyRange};
+use ringlog::{Ack, AppendFuture, AppendOptions, Appended, Error, Flush, Offset};
 
+use crate::dispatch::Speaks;
 use crate::engine::{Handle, parse};
 use crate::error::OrRaise as _;
+use crate::future::PyFuture;
 use crate::guard::{Ours, guard};
 use crate::input::{self, Input};
 use crate::reader::{From, PyReader, seconds};
 use crate::wait::{Deadline, block_on, blocking};
 
-/// A named set of partitions. Usable from any thread.
+/// Where one record goes, and how the answer is told.
+pub(crate) struct Target<'a> {
+    pub(crate) partition: &'a ringlog::Partition,
+    pub(crate) speaks: Speaks,
+    /// *Written* is reached when the append is claimed: nothing to wait for.
+    quick: bool,
+    flush: Flush,
+}
+
+impl<'a> Target<'a> {
+    /// That partition, or the one of that topic which the record's key says.
+    pub(crate) fn of(
+        py: Python<'_>,
+        target: &'a Bound<'_, PyAny>,
+        input: &Input,
+    ) -> PyResult<Self> {
+        if let Ok(partition) = target.cast::<PyPartition>() {
+            return partition.get().target(py);
+        }
+        match target.cast::<PyTopic>() {
+            Ok(topic) => topic.get().target(py, input),
+            Err(_) => Err(PyTypeError::new_err("a topic or a partition is required")),
+        }
+    }
+
+    fn append(
+        &self,
+        py: Python<'_>,
+        handle: &Handle,
+        input: &Input,
+        (options, timeout): (AppendOptions, Option<Duration>),
+    ) -> PyResult<u64> {
+        let future = self.partition.append_async_with(&[input.record()], options);
+        Ok(finish(py, future, timeout.unwrap_or(handle.append_timeout))?.first.0)
+    }
+
+    fn append_nowait<'py>(
+        &self,
+        py: Python<'py>,
+        handle: &Handle,
+        input: &Input,
+        (ack, wait): (Option<Ack>, bool),
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = ack_of(ack).wait_for_room(false);
+        let record = [input.record()];
+        let refused = if self.quick && ack.unwrap_or(self.flush.ack()) == Ack::Written {
+            let mut future = self.partition.append_async_with(&record, options);
+            let outcome = if future.is_done() {
+                future.wait()
+            } else {
+                // Another thread is between its claim and its commit, which is one copy.
+                finish_as(py, future, handle.append_timeout)?
+            };
+            match outcome {
+                Err(error) => error,
+                Ok(at) => {
+                    let value = self.speaks.of(self.partition.id().0, at.first.0);
+                    return PyFuture::of_outcome(py, Ok(value));
+                }
+            }
+        } else {
+            let submitted = handle.dispatcher(py)?.submit(self.speaks, |queue, tag| {
+                self.partition.submit_append(queue, &record, options, tag)
+            });
+            match submitted {
+                Ok(pending) => return PyFuture::of_pending(py, pending),
+                Err(error) => error,
+            }
+        };
+        if !(wait && matches!(refused, Error::Busy { .. } | Error::QueueFull { .. })) {
+            return Err(refused).or_raise(py);
+        }
+        // Back-pressure: this one is seen through to its acknowledgement, which makes room.
+        let options = ack_of(ack);
+        let offset = self.append(py, handle, input, (options, None))?;
+        PyFuture::of_outcome(py, Ok(self.speaks.of(self.partition.id().0, offset)))
+    }
+}
+
+/// Waits for the acknowledgement; most often it is there.
+fn finish(py: Python<'_>, future: AppendFuture, timeout: Duration) -> PyResult<Appended> {
+    finish_as(py, future, timeout)?.or_raise(py)
+}
+
+fn finish_as(
+    py: Python<'_>,
+    mut future: AppendFuture,
+    timeout: Duration,
+) -> PyResult<ringlog::Result<Appended>> {
+    if future.is_done() {
+        return Ok(future.wait());
+    }
+    let mut poll = |context: &mut Context<'_>| Pin::new(&mut future).poll(context);
+    if let Some(outcome) = block_on(py, Deadline::after(Some(timeout)), &mut poll)? {
+        return Ok(outcome);
+    }
+    // The engine knows whether it may yet be written, and says so.
+    Ok(future.wait_timeout(Duration::ZERO).map_err(|error| match error {
+        Error::Timeout { outcome_unknown, .. } => {
+            Error::Timeout { after: timeout, outcome_unknown }
+        }
+        other => other,
+    }))
+}
+
+fn ack_of(ack: Option<Ack>) -> AppendOptions {
+    ack.map_or_else(AppendOptions::default, |ack| AppendOptions::default().ack(ack))
+}
+
+fn parse_ack(ack: Option<&str>) -> PyResult<Option<Ack>> {
+    ack.map(|word| parse("ack", word)).transpose()
+}
+
+/// How a call differs from its topic's way.
+pub(crate) fn options(ack: Option<&str>) -> PyResult<AppendOptions> {
+    parse_ack(ack).map(ack_of)
+}
+
+fn range(py: Python<'_>, appended: Appended) -> PyResult<Bound<'_, PyRange>> {
+    PyRange::new(py, appended.first.0 as isize, appended.last.0 as isize + 1)
+}
+
+/// A named set of partitions, which speaks in `RecordId`s. Usable from any thread.
 #[pyclass(frozen, module = "ringlog", name = "Topic")]
 pub(crate) struct PyTopic {
     topic: Ours<ringlog::Topic>,
+    /// Made when first used.
+    partitions: Ours<Vec<OnceLock<ringlog::Partition>>>,
+    quick: bool,
     handle: Arc<Handle>,
 }
 
 impl PyTopic {
-    pub(crate) fn new(topic: ringlog::Topic, handle: &Arc<Handle>) -> Self {
-        Self { topic: Ours::new(topic), handle: Arc::clone(handle) }
+    pub(crate) fn new(
+        py: Python<'_>,
+        topic: ringlog::Topic,
+        handle: &Arc<Handle>,
+    ) -> PyResult<Self> {
+        let logs = handle.engine(py)?.capabilities().logs;
+        let mut logs = logs.iter().filter(|log| log.flush == Flush::Async);
+        let quick = topic.flush() == Flush::Async && logs.all(|log| log.ring_in_file);
+        let partitions = (0..topic.partitions()).map(|_| OnceLock::new()).collect();
+        let partitions = Ours::new(partitions);
+        Ok(Self { topic: Ours::new(topic), partitions, quick, handle: Arc::clone(handle) })
+    }
+
+    fn native(&self, py: Python<'_>, number: u32) -> PyResult<&ringlog::Partition> {
+        let place = self.partitions.get(py)?.get(number as usize);
+        if let Some(there) = place.and_then(OnceLock::get) {
+            return Ok(there);
+        }
+        let partition = self.topic.get(py)?.partition(number).or_raise(py)?;
+        let place = place.expect("the engine knows of as many partitions");
+        Ok(place.get_or_init(|| partition))
+    }
+
+    fn target(&self, py: Python<'_>, input: &Input) -> PyResult<Target<'_>> {
+        let partition = self.topic.get(py)?.partition_for(input.key());
+        let (quick, flush) = (self.quick, self.topic.flush());
+        Ok(Target { partition: self.native(py, partition.0)?, speaks: Speaks::Ids, quick, flush })
     }
 }
 
@@ -51,9 +204,99 @@ impl PyTopic {
 
     /// One of its partitions, numbered from 0.
     fn partition(&self, py: Python<'_>, number: u32) -> PyResult<PyPartition> {
-        let partition = self.topic.get(py)?.partition(number).or_raise(py)?;
-        let handle = Arc::clone(&self.handle);
-        Ok(PyPartition { partition: Ours::new(partition), topic: self.topic.name().into(), handle })
+        let partition = Ours::new(self.native(py, number)?.clone());
+        let (topic, handle) = (self.topic.name().into(), Arc::clone(&self.handle));
+        let (quick, flush) = (self.quick, self.topic.flush());
+        Ok(PyPartition { partition, topic, quick, flush, handle })
+    }
+
+    /// Appends one record to the partition of its key (Kafka's murmur2; without a key the next in
+    /// turn) and gives its `RecordId`, once it is acknowledged. Otherwise as `Partition.append`.
+    #[pyo3(signature = (
+        value, *, key=None, headers=None, timestamp_ms=None, ack=None, timeout=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn append<'py>(
+        &self,
+        py: Python<'py>,
+        value: &Bound<'_, PyAny>,
+        key: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        timestamp_ms: Option<i64>,
+        ack: Option<&str>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let how = (options(ack)?, seconds("timeout", timeout)?);
+        let input = Input::new(value, key, headers, timestamp_ms)?;
+        let target = self.target(py, &input)?;
+        guard(py, || {
+            let offset = target.append(py, &self.handle, &input, how)?;
+            Speaks::Ids.of(target.partition.id().0, offset).into_python(py)
+        })
+    }
+
+    /// Appends one record to the partition of its key and gives a `Future` of its `RecordId`.
+    /// Otherwise as `Partition.append_nowait`.
+    #[pyo3(signature = (
+        value, *, key=None, headers=None, timestamp_ms=None, ack=None, wait=true
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn append_nowait<'py>(
+        &self,
+        py: Python<'py>,
+        value: &Bound<'_, PyAny>,
+        key: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        timestamp_ms: Option<i64>,
+        ack: Option<&str>,
+        wait: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let how = (parse_ack(ack)?, wait);
+        let input = Input::new(value, key, headers, timestamp_ms)?;
+        let target = self.target(py, &input)?;
+        guard(py, || target.append_nowait(py, &self.handle, &input, how))
+    }
+
+    /// Appends records, each to the partition of its key, and gives the offsets in each partition
+    /// that got any. What goes to one partition is one batch there; nothing makes batches of
+    /// several whole or absent together. Otherwise as `Partition.append_many`.
+    #[pyo3(signature = (records, *, ack=None, timeout=None))]
+    fn append_many<'py>(
+        &self,
+        py: Python<'py>,
+        records: &Bound<'py, PyAny>,
+        ack: Option<&str>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let topic = self.topic.get(py)?.clone();
+        let timeout = seconds("timeout", timeout)?.unwrap_or(self.handle.append_timeout);
+        let options = options(ack)?.timeout(timeout);
+        let inputs = input::collect(records)?;
+        guard(py, || {
+            let ranges = PyDict::new(py);
+            if inputs.is_empty() {
+                return Ok(ranges);
+            }
+            let appended = blocking(py, move || {
+                let records: Vec<_> = inputs.iter().map(Input::record).collect();
+                topic.append_many_with(&records, options)
+            })?;
+            for (partition, part) in appended.or_raise(py)?.ranges() {
+                ranges.set_item(partition.0, range(py, *part)?)?;
+            }
+            Ok(ranges)
+        })
+    }
+
+    /// Reads all partitions, each in order, none kept waiting by another, from "earliest" or
+    /// "latest" on.
+    #[pyo3(signature = (start=From::EARLIEST), text_signature = "($self, start='earliest')")]
+    fn read(&self, py: Python<'_>, start: From) -> PyResult<PyReader> {
+        let topic = self.topic.get(py)?;
+        guard(py, || {
+            let reader = topic.reader(start.0).or_raise(py)?;
+            Ok(PyReader::of_topic(reader, &self.handle))
+        })
     }
 
     fn __repr__(&self) -> String {
@@ -66,38 +309,19 @@ impl PyTopic {
 pub(crate) struct PyPartition {
     partition: Ours<ringlog::Partition>,
     topic: Arc<str>,
+    quick: bool,
+    flush: Flush,
     handle: Arc<Handle>,
 }
 
-/// How a call differs from its topic's way.
-pub(crate) fn options(ack: Option<&str>) -> PyResult<AppendOptions> {
-    let ack: Option<Ack> = ack.map(|word| parse("ack", word)).transpose()?;
-    Ok(ack.map_or_else(AppendOptions::default, |ack| AppendOptions::default().ack(ack)))
-}
-
 impl PyPartition {
-    /// Waits for the acknowledgement; most often it is there.
-    fn finish(
-        &self,
-        py: Python<'_>,
-        mut future: AppendFuture,
-        timeout: Option<Duration>,
-    ) -> PyResult<Appended> {
-        if future.is_done() {
-            return future.wait().or_raise(py);
-        }
-        let timeout = timeout.unwrap_or(self.handle.append_timeout);
-        let mut poll = |context: &mut Context<'_>| Pin::new(&mut future).poll(context);
-        match block_on(py, Deadline::after(Some(timeout)), &mut poll)? {
-            Some(outcome) => outcome.or_raise(py),
-            // The engine knows whether it may yet be written, and says so.
-            None => match future.wait_timeout(Duration::ZERO) {
-                Err(ringlog::Error::Timeout { outcome_unknown, .. }) => {
-                    Err(ringlog::Error::Timeout { after: timeout, outcome_unknown }).or_raise(py)
-                }
-                outcome => outcome.or_raise(py),
-            },
-        }
+    pub(crate) fn native(&self, py: Python<'_>) -> PyResult<&ringlog::Partition> {
+        self.partition.get(py)
+    }
+
+    fn target(&self, py: Python<'_>) -> PyResult<Target<'_>> {
+        let (quick, flush) = (self.quick, self.flush);
+        Ok(Target { partition: self.partition.get(py)?, speaks: Speaks::Offsets, quick, flush })
     }
 }
 
@@ -135,20 +359,42 @@ impl PyPartition {
         ack: Option<&str>,
         timeout: Option<f64>,
     ) -> PyResult<u64> {
-        let partition = self.partition.get(py)?;
-        let timeout = seconds("timeout", timeout)?;
-        let options = options(ack)?;
+        let how = (options(ack)?, seconds("timeout", timeout)?);
         let input = Input::new(value, key, headers, timestamp_ms)?;
-        guard(py, || {
-            let future = partition.append_async_with(&[input.record()], options);
-            Ok(self.finish(py, future, timeout)?.first.0)
-        })
+        let target = self.target(py)?;
+        guard(py, || target.append(py, &self.handle, &input, how))
+    }
+
+    /// Appends one record and gives a `Future` of its offset, without waiting for the
+    /// acknowledgement.
+    ///
+    /// The offset is claimed, in the order of calls, when this returns. Where there is no room it
+    /// waits for that, or with `wait=False` raises `BackpressureError`: nothing was written then.
+    #[pyo3(signature = (
+        value, *, key=None, headers=None, timestamp_ms=None, ack=None, wait=true
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn append_nowait<'py>(
+        &self,
+        py: Python<'py>,
+        value: &Bound<'_, PyAny>,
+        key: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        timestamp_ms: Option<i64>,
+        ack: Option<&str>,
+        wait: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let how = (parse_ack(ack)?, wait);
+        let input = Input::new(value, key, headers, timestamp_ms)?;
+        let target = self.target(py)?;
+        guard(py, || target.append_nowait(py, &self.handle, &input, how))
     }
 
     /// Appends records as one batch, whole or absent after any crash, and gives their offsets.
     ///
     /// Takes an iterable of bytes-like objects, of dicts (`value`, `key`, `headers`,
-    /// `timestamp_ms`) or of records that were read.
+    /// `timestamp_ms`) or of records that were read. All of it is held until it is appended: at
+    /// most 1,048,576 records, and about 16 MiB (`TooLargeError`).
     #[pyo3(signature = (records, *, ack=None, timeout=None))]
     fn append_many<'py>(
         &self,
@@ -158,7 +404,7 @@ impl PyPartition {
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyRange>> {
         let partition = self.partition.get(py)?;
-        let timeout = seconds("timeout", timeout)?;
+        let timeout = seconds("timeout", timeout)?.unwrap_or(self.handle.append_timeout);
         let options = options(ack)?;
         let inputs = input::collect(records)?;
         guard(py, || {
@@ -170,8 +416,7 @@ impl PyPartition {
                 partition.append_async_with(&records, options)
             });
             drop(inputs);
-            let appended = self.finish(py, future, timeout)?;
-            PyRange::new(py, appended.first.0 as isize, appended.last.0 as isize + 1)
+            range(py, finish(py, future, timeout)?)
         })
     }
 
@@ -179,10 +424,9 @@ impl PyPartition {
     #[pyo3(signature = (start=From::EARLIEST), text_signature = "($self, start='earliest')")]
     fn read(&self, py: Python<'_>, start: From) -> PyResult<PyReader> {
         let partition = self.partition.get(py)?;
-        let From(start) = start;
         guard(py, || {
-            let reader = partition.reader(start).or_raise(py)?;
-            Ok(PyReader::new(reader, self.partition.id().0, &self.handle))
+            let reader = partition.reader(start.0).or_raise(py)?;
+            Ok(PyReader::of_partition(reader, self.partition.id().0, &self.handle))
         })
     }
 

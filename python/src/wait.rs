@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -186,11 +186,14 @@ fn is_main_thread() -> bool {
 }
 
 /// Starts a thread that takes no signals, so that they reach the threads of the program.
-pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> PyResult<()> {
+pub(crate) fn spawn<F>(name: &str, run: F) -> PyResult<JoinHandle<()>>
+where
+    F: FnOnce() + Send + 'static,
+{
     let masked = Masked::all();
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
     drop(masked);
-    spawned.map(drop).map_err(Into::into)
+    spawned.map_err(Into::into)
 }
 
 /// All signals blocked on this thread, until dropped; a thread started meanwhile inherits it.

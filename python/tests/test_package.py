@@ -14,6 +14,7 @@ import pytest
 from conftest import HANG_SECONDS
 
 import ringlog
+import ringlog.aio
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -43,7 +44,7 @@ def test_the_stubs_say_what_is_there(tmp_path: Path) -> None:
          "--allowlist", HERE / "stubtest.txt", "--ignore-unused-allowlist", cwd=tmp_path)
 
 
-@pytest.mark.parametrize("module", ["ringlog"])
+@pytest.mark.parametrize("module", ["ringlog", "ringlog.aio"])
 def test_the_examples_in_the_documentation_run(
     module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,15 +51,15 @@ MUTANTS = [
      "let segment = self.segment_of(position).or_else(|| self.segment_of(position - 1))?;\n"
      "            Some(("),
     ("directory not synced when a segment is made", f"{LOG}/segment.rs",
-     'disk.sync_dir(&dir).map_err(fail("flush the directory of"))?;', ""),
+     'disk.sync_dir(dir).map_err(fail("flush the directory of"))?;', ""),
     ("segment header not flushed", f"{LOG}/segment.rs",
      'file.sync().map_err(fail("flush the header of"))?;', ""),
     ("checkpoint not flushed", f"{LOG}/checkpoints.rs",
      'file.sync().map_err(fail("flush"))?;', ""),
     ("checkpoint with the new writer's epoch", f"{LOG}/upkeep.rs",
-     "            upkeep.epoch = epoch;\n            self.store_checkpoint",
-     "            let _ = epoch; upkeep.epoch = self.writer.lock().epoch;\n"
-     "            self.store_checkpoint"),
+     "        upkeep.epoch = epoch;\n        self.store_checkpoint",
+     "        let _ = epoch; upkeep.epoch = self.writer.lock().epoch;\n"
+     "        self.store_checkpoint"),
     ("checkpoint without the trims below it", f"{LOG}/writer.rs",
      "state.log_start.max(state.trim_claimed)", "state.log_start"),
     ("retired segments recycled although hard-linked", f"{LOG}/upkeep.rs",

@@ -27,6 +27,7 @@ DOC_ENV = {"RUSTDOCFLAGS": "-D warnings"}
 CLIPPY = "cargo clippy --locked --all-targets"
 CHECKS = [
     ("fmt", "cargo fmt --all --check", {}),
+    ("fmt-compare", "cargo fmt --manifest-path benches/compare/Cargo.toml --check", {}),
     ("clippy", f"{CLIPPY} --workspace --all-features -- -D warnings", {}),
     ("clippy-minimal", f"{CLIPPY} --package ringlog --no-default-features -- -D warnings", {}),
     ("doc", "cargo doc --locked --workspace --no-deps --all-features", DOC_ENV),
@@ -38,6 +39,9 @@ LONG = [
     ("long", "cargo test --locked --release --package ringlog-tests --features long "
              "--no-fail-fast -- --nocapture", {}),
 ]
+# Builds other people's engines, which no change should wait for.
+COMPARE = ("compare", "cargo clippy --locked --all-targets --manifest-path "
+                      "benches/compare/Cargo.toml -- -D warnings", {})
 MUTANTS = ("mutants", "tests/mutants/run", {})
 
 RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
@@ -173,6 +177,7 @@ def main():
     for step in LONG if arguments.long else TESTS:
         cargo_test(tally, *step)
     if arguments.long:
+        check(tally, *COMPARE)
         check(tally, *MUTANTS)
     else:
         pytest(tally, *PYTHON)

@@ -19,3 +19,5 @@ mod ring;
 mod segments;
 #[path = "recovery/shards.rs"]
 mod shards;
+#[path = "recovery/times.rs"]
+mod times;

@@ -1,6 +1,8 @@
 //! `demo`: a real event stream goes through the command line; the writer is killed in the middle;
-//! what is there afterwards is held against what was sent and what was acknowledged.
+//! what is there afterwards is held against what was sent and what was acknowledged. Then a burst
+//! meets a slow consumer.
 
+mod burst;
 mod figures;
 mod flights;
 mod proof;
@@ -13,6 +15,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -48,12 +51,9 @@ pub fn title() -> Result<()> {
 pub fn run(bench: &Bench, args: &DemoArgs) -> Result<()> {
     let started = Instant::now();
     let scratch = bench.scratch()?;
-    let done = steps(bench, args, scratch.path()).and_then(|()| {
+    let done = scenes(bench, args, scratch.path()).and_then(|()| {
         let took = started.elapsed().as_secs_f64();
-        print(&format!(
-            "\nPASSED in {took:.0} s: every acknowledged event survived, nothing was invented, \
-             doubled or\nreordered, and the whole stream came back byte for byte."
-        ))
+        print(&format!("\nPASSED in {took:.0} s: {}.", args.scene.proven()))
     });
     if done.is_err() {
         print(&format!("\nFAILED; the data is kept in {}", scratch.keep().display()))?;
@@ -61,32 +61,66 @@ pub fn run(bench: &Bench, args: &DemoArgs) -> Result<()> {
     done
 }
 
-fn steps(bench: &Bench, args: &DemoArgs, dir: &Path) -> Result<()> {
+/// Scenes to choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scene {
+    /// A crash in the middle of a real event stream
+    Crash,
+    /// A burst that meets a slow consumer
+    Burst,
+    /// Both, one after the other
+    All,
+}
+
+impl Scene {
+    fn proven(self) -> String {
+        let crash = "every acknowledged event survived, nothing was invented, doubled or\n\
+                     reordered, and the whole stream came back byte for byte";
+        let burst = "a burst cost a slow consumer nothing but time";
+        match self {
+            Self::Crash => crash.to_owned(),
+            Self::Burst => burst.to_owned(),
+            Self::All => format!("{crash};\n{burst}"),
+        }
+    }
+}
+
+fn scenes(bench: &Bench, args: &DemoArgs, dir: &Path) -> Result<()> {
     let events = source(args)?;
-    let mut figures = Figures::measure(bench, &events)?;
-    let (cli, killed) = kill_a_writer(bench, args, dir, &events)?;
+    if args.scene != Scene::Burst {
+        crash(bench, args, dir, &events)?;
+    }
+    if args.scene != Scene::Crash {
+        burst::run(dir, &args.svg, &events, args.spoil)?;
+    }
+    Ok(())
+}
+
+fn crash(bench: &Bench, args: &DemoArgs, dir: &Path, events: &Events) -> Result<()> {
+    let mut figures = Figures::measure(bench, events)?;
+    let (cli, killed) = kill_a_writer(bench, args, dir, events)?;
     let told = Told { acknowledged: killed.acknowledged, taken: killed.taken };
 
     step(4, "Open the directory again, and prove what is there")?;
-    let recovered = recovery::reopen(&cli.data, &events, told, args.spoil)?;
+    let recovered = recovery::reopen(&cli.data, events, told, args.spoil)?;
     figures.reopened_after_kill = recovered.opened_in;
 
     step(5, "Go on from there with a new writer, to the end")?;
-    let rest = writer::append(&cli, &events, recovered.count..events.len(), None)?;
+    let rest = writer::append(&cli, events, recovered.count..events.len(), None)?;
     writer::success(rest.status, "append")?;
     row("first event", recovered.count, "the offset after the last one recovered")?;
     row("acknowledged", rest.acknowledged - recovered.count, "in order, up to the last one")?;
-    all_or_error(rest.acknowledged, &events, "acknowledged")?;
+    all_or_error(rest.acknowledged, events, "acknowledged")?;
 
     step(6, "Read everything back and compare")?;
     figures.reopened_after_close = recovery::reopen_clean(&cli.data)?;
-    figures.read = recovery::read_back(&cli, &events)?;
+    figures.read = recovery::read_back(&cli, events)?;
     row("read back", events.len(), "by `ringlog read`")?;
     row("bytes", events.text().len(), "of values and newlines")?;
     ok(true, "every byte is the source's", "the same events in the same order")?;
     let verified = recovery::verify(&cli)?;
     ok(true, "ringlog verify", verified.lines().last().unwrap_or_default())?;
-    figures.stream = stream(&events, &killed, &rest, recovered.count);
+    figures.stream = stream(events, &killed, &rest, recovered.count);
     print(&figures.table())
 }
 

@@ -90,6 +90,12 @@ pub enum Spoil {
     Flip,
     /// There is an event more than were sent
     Invent,
+    /// In the second scene: the consumer is not given an event
+    Lose,
+    /// In the second scene: what waits is kept in memory, too
+    Hoard,
+    /// In the second scene: the consumer is too slow ever to get to the end
+    Lag,
 }
 
 impl Spoil {
@@ -113,6 +119,8 @@ impl Spoil {
                 let next = source.get(told.taken.min(source.len() - 1)).to_vec();
                 recovered.push((recovered.len() as u64, next));
             }
+            // The burst's own.
+            Self::Lose | Self::Hoard | Self::Lag => {}
         }
     }
 

@@ -1,11 +1,12 @@
-//! The cells of the device's table: how a write is made, its size, and how many are in flight.
+//! The cells of the device's table: how a write or read is made, its size, and how many are in
+//! flight.
 
 use std::fmt;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-/// How a write is made, and what its completion proves.
+/// How a write or read is made, and what its completion proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum How {
     /// `O_DIRECT` with `RWF_DSYNC`: durable by itself.
@@ -14,6 +15,8 @@ pub enum How {
     BufferedFdatasync,
     /// `O_DIRECT` alone: handed to the device, not proven durable.
     Direct,
+    /// A read with `O_DIRECT`.
+    DirectRead,
 }
 
 impl How {
@@ -23,6 +26,7 @@ impl How {
             Self::DirectDsync => "direct dsync",
             Self::BufferedFdatasync => "buffered fdatasync",
             Self::Direct => "direct",
+            Self::DirectRead => "direct read",
         }
     }
 }
@@ -32,9 +36,9 @@ impl How {
 pub struct Cell {
     /// How each write is made.
     pub how: How,
-    /// Size of a write.
+    /// Size of a write, or read.
     pub block_bytes: usize,
-    /// Writes in flight.
+    /// How many are in flight.
     pub depth: usize,
 }
 
@@ -80,6 +84,13 @@ pub const BANDWIDTH: &[Cell] = &[
     Cell::new(How::Direct, MIB, 4),
 ];
 
+/// The device's bandwidth of reading one stretch after another.
+pub const READS: &[Cell] = &[
+    Cell::new(How::DirectRead, 256 * KIB, 4),
+    Cell::new(How::DirectRead, MIB, 2),
+    Cell::new(How::DirectRead, MIB, 4),
+];
+
 /// The sizes in between, which no workload is measured against.
 const OTHER_DURABLE: &[Cell] = &[
     Cell::new(How::DirectDsync, 64 * KIB, 4),
@@ -102,7 +113,7 @@ const USUAL: &[Cell] = &[
 pub fn all() -> Vec<Cell> {
     let mut durable = [ONE_BLOCK, DURABLE_64K, OTHER_DURABLE, DURABLE_2M].concat();
     durable.sort_by_key(|cell| (cell.block_bytes, cell.depth));
-    [&durable, USUAL, BANDWIDTH].concat()
+    [&durable, USUAL, BANDWIDTH, READS].concat()
 }
 
 #[cfg(test)]

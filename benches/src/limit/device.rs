@@ -1,4 +1,5 @@
-//! The raw device under a filesystem: two pre-written files, and closed loops of writes onto them.
+//! The raw device under a filesystem: two pre-written files, and closed loops of writes onto them
+//! and of reads from them.
 
 use std::fs::File;
 use std::io::{IoSlice, Write};
@@ -50,6 +51,7 @@ impl Device {
         };
         prewrite("device-direct")?;
         let direct = File::options()
+            .read(true)
             .write(true)
             .custom_flags(OFlags::DIRECT.bits().cast_signed())
             .open(dir.join("device-direct"))
@@ -58,12 +60,12 @@ impl Device {
         Ok(Self { direct, buffered, file_bytes, content })
     }
 
-    /// Writes round and round for `time`, after a tenth of it to warm up. Whatever is left in the
-    /// device's cache is flushed before the return, outside the time.
+    /// Writes, or reads, round and round for `time`, after a tenth of it to warm up. Whatever is
+    /// left in the device's cache is flushed before the return, outside the time.
     pub fn run(&self, cell: Cell, time: Duration) -> Result<Run> {
         let file = match cell.how {
             How::BufferedFdatasync => &self.buffered,
-            How::DirectDsync | How::Direct => &self.direct,
+            How::DirectDsync | How::Direct | How::DirectRead => &self.direct,
         };
         let mut lane = Lane::new(file, cell, &self.content)?;
         let mut offset = 0;

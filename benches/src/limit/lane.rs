@@ -1,6 +1,7 @@
-//! Writes in flight on one ring of the kernel: slots with a buffer each, used again and again.
-//! The only file of the benchmarks with `unsafe`: the kernel reads the buffers while they are in
-//! flight, so a slot's buffer is neither touched nor freed between submission and completion.
+//! Writes and reads in flight on one ring of the kernel: slots with a buffer each, used again and
+//! again. The only file of the benchmarks with `unsafe`: the kernel reads the buffers, or writes
+//! into them, while they are in flight, so a slot's buffer is neither touched nor freed between
+//! submission and completion.
 
 use std::fs::File;
 use std::io;
@@ -55,7 +56,8 @@ impl Lane {
         Ok(Self { ring, slots, how: cell.how })
     }
 
-    /// Queues a write of slot `index` at `offset` in the file; it goes with the next [`wait`].
+    /// Queues a write, or read, of slot `index` at `offset` in the file; it goes with the next
+    /// [`wait`].
     ///
     /// [`wait`]: Self::wait
     #[expect(unsafe_code, reason = "the kernel is told the address of a slot's buffer")]
@@ -68,6 +70,11 @@ impl Lane {
         let sync = opcode::Fsync::new(FILE).flags(FsyncFlags::DATASYNC).build().user_data(tag);
         let (write, entries) = match self.how {
             How::Direct => (write.build().user_data(tag), 1),
+            How::DirectRead => {
+                let into = slot.buffer.as_mut_ptr();
+                let read = opcode::Read::new(FILE, into, len).offset(offset);
+                (read.build().user_data(tag), 1)
+            }
             How::DirectDsync => {
                 let flags = ReadWriteFlags::DSYNC.bits().cast_signed();
                 (write.rw_flags(flags).build().user_data(tag), 1)
@@ -77,9 +84,9 @@ impl Lane {
                 (write.build().flags(link).user_data(tag | LINKED_WRITE), 2)
             }
         };
-        // SAFETY: the entries point into an anonymous mapping that this slot owns. It is written
-        // by nobody while `in_flight`, and unmapped only after the last completion: `drop` waits
-        // for it, or leaks the buffers.
+        // SAFETY: the entries point into an anonymous mapping that this slot owns. It is touched
+        // by nobody but the kernel while `in_flight`, and unmapped only after the last completion:
+        // `drop` waits for it, or leaks the buffers.
         unsafe { self.ring.submission().push_multiple(&[write, sync][..entries]) }
             .context("queueing a write: the ring has room for every slot")?;
         slot.in_flight = true;

@@ -3,6 +3,7 @@
 pub mod cell;
 pub mod device;
 mod lane;
+pub mod mapped;
 mod memory;
 
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ringlog::{Engine, Flush, Record, Start, TopicSpec};
+use ringlog::{Engine, Flush, Partition, Record, Start, TopicSpec};
 
 use crate::error::{Context, Result};
 use crate::reading::{Seen, Task};
@@ -28,13 +28,16 @@ pub fn fill(
     Ok(move || {
         // Nothing is read once the engine is gone.
         let _ = &engine;
-        let mut seen = Seen::default();
-        let reader = partition.reader(Start::Earliest).context("a reader")?.verify(verify);
-        for batch in reader {
-            for record in &batch.context("reading a batch")? {
-                seen.add(record.context("reading a record")?.value().unwrap_or_default());
-            }
-        }
-        Ok(seen)
+        pass(&partition, verify).context("reading")
     })
+}
+
+fn pass(partition: &Partition, verify: bool) -> ringlog::Result<Seen> {
+    let mut seen = Seen::default();
+    for batch in partition.reader(Start::Earliest)?.verify(verify) {
+        for record in &batch? {
+            seen.add(record?.value().unwrap_or_default());
+        }
+    }
+    Ok(seen)
 }

@@ -4,6 +4,7 @@
 //! driver until its completion, whatever becomes of the log.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::buf::Slice;
@@ -54,8 +55,9 @@ pub trait Driver: Send {
 
     /// Hands submitted ops to the kernel without waiting for any, so that the device works while
     /// the caller does something else. False if they are left to the next `wait`, which executes
-    /// them on its thread.
-    fn start(&mut self) -> io::Result<bool> {
+    /// them on its thread: `patient` says whether the caller likes that where it is quicker.
+    fn start(&mut self, patient: bool) -> io::Result<bool> {
+        let _ = patient;
         Ok(false)
     }
 
@@ -64,6 +66,17 @@ pub trait Driver: Send {
     /// for ever; zero: does not sleep); where an op is executed on this thread, that
     /// op is all it waits for. Spurious returns are allowed.
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()>;
+
+    /// Makes a descriptor that becomes readable when `wait` has something to take in, apart from
+    /// the waker's; called once, before the first `wait`, which takes its readability back.
+    fn watch(&mut self) -> io::Result<Option<BorrowedFd<'_>>> {
+        Ok(None)
+    }
+
+    /// Whether the thread that first waits is the only one that ever may.
+    fn is_bound(&self) -> bool {
+        false
+    }
 
     /// Ops submitted and not yet completed.
     fn in_flight(&self) -> usize;

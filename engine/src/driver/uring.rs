@@ -10,7 +10,7 @@ mod flight;
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -79,6 +79,8 @@ pub struct Uring {
     reaped: Vec<(u64, i32)>,
     // Makes the writes that have nothing beside them.
     alone: Blocking,
+    // Where somebody watches: the kernel fires it at each completion.
+    done: Option<Waker>,
 }
 
 impl Uring {
@@ -111,6 +113,7 @@ impl Uring {
             ring,
             lock: lock.cloned(),
             alone: Blocking::new(waker.clone()),
+            done: None,
             waker,
             enabled: false,
             waker_armed: false,
@@ -340,8 +343,8 @@ impl Driver for Uring {
         self.accept(Flight::new(token, op));
     }
 
-    fn start(&mut self) -> io::Result<bool> {
-        if self.has_lone_write() {
+    fn start(&mut self, patient: bool) -> io::Result<bool> {
+        if patient && self.has_lone_write() {
             return Ok(false);
         }
         self.enable()?;
@@ -352,6 +355,10 @@ impl Driver for Uring {
 
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
         self.enable()?;
+        // Before looking: what completes later fires it again.
+        if let Some(done) = &self.done {
+            done.clear();
+        }
         if self.has_lone_write() {
             self.make_lone_write(out);
             out.append(&mut self.failed);
@@ -365,6 +372,19 @@ impl Driver for Uring {
         self.reap(out);
         out.append(&mut self.failed);
         entered
+    }
+
+    // An eventfd of its own: the ring's descriptor tells an epoll nothing of completions that wait
+    // for this thread to take them in (DEFER_TASKRUN), and the waker's is polled in the ring.
+    fn watch(&mut self) -> io::Result<Option<BorrowedFd<'_>>> {
+        let done = Waker::new()?;
+        self.ring.submitter().register_eventfd(done.as_fd().as_raw_fd())?;
+        self.done = Some(done);
+        Ok(self.done.as_ref().map(AsFd::as_fd))
+    }
+
+    fn is_bound(&self) -> bool {
+        true
     }
 
     fn in_flight(&self) -> usize {

@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::log::{Log, Stop};
 
 impl Inner {
-    pub(super) fn close(&self, timeout: Duration) -> Result<()> {
+    /// `last`: nobody else has a handle.
+    pub(super) fn close(&self, timeout: Duration, last: bool) -> Result<()> {
         if self.runner.is_current() {
             let reason = "called by a waker on the engine's own thread, which cannot end itself";
             return Err(Error::invalid("close", reason));
@@ -31,9 +32,9 @@ impl Inner {
         let changing = self.changing.try_lock_for(timeout);
         let logs = self.stop_claims();
         let left = || timeout.saturating_sub(started.elapsed());
-        let drained = self.runner.end(left());
+        let drained = self.runner.end(left(), last);
         // What it does may hang as the device does.
-        let kept_up = self.maintenance.end(left());
+        let kept_up = self.runner.end_upkeep(left());
         let outcome = if drained && kept_up && changing.is_some() {
             finish(&logs)
         } else {
@@ -94,13 +95,13 @@ impl Drop for Inner {
             // A waker dropped the last handle on the shard's own thread, which cannot wait for
             // itself: it drains and ends by itself, and the next open recovers.
             self.stop_claims();
-            self.runner.end(Duration::ZERO);
-            self.maintenance.end(Duration::ZERO);
+            self.runner.end(Duration::ZERO, false);
+            self.runner.end_upkeep(Duration::ZERO);
             // Without it a successor might recycle what is leased; it has no one to tell.
             let _ = self.hold_leased();
             return;
         }
         // Nobody is left to hear of a failure; what was acknowledged is safe all the same.
-        let _ = self.close(timeout);
+        let _ = self.close(timeout, true);
     }
 }

@@ -1,11 +1,14 @@
-//! The maintenance thread: sleeps until a log signals, then lets every log do what is due.
+//! Slow work: a thread that sleeps until a log signals, then lets every log do what is due; or the
+//! same in slices, where callers turn the shards.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Weak;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::buf::Waker;
 use crate::driver::disk::LockGuard;
 use crate::error::{Error, Result};
 use crate::log::{Log, MaintenanceSignal};
@@ -18,6 +21,10 @@ pub(crate) struct Maintenance {
     state: Mutex<State>,
     condvar: Condvar,
     worker: Mutex<Option<Arc<Worker>>>,
+    /// Wakes the shard whose turns do this, where there is no thread.
+    by_hand: Option<Waker>,
+    /// The logs that have not been looked at since the last signal, where there is no thread.
+    due: Mutex<VecDeque<Arc<Log>>>,
 }
 
 #[derive(Debug, Default)]
@@ -34,16 +41,23 @@ impl Maintenance {
             if let Some(this) = this.upgrade() {
                 this.state.lock().pending = true;
                 this.condvar.notify_one();
+                if let Some(waker) = &this.by_hand {
+                    waker.wake();
+                }
             }
         })
+    }
+
+    /// Without a thread: whoever `waker` wakes calls [`run_slice`](Self::run_slice).
+    pub(crate) fn by_hand(waker: Waker) -> Self {
+        Self { by_hand: Some(waker), ..Self::default() }
     }
 
     pub(crate) fn add(&self, log: Arc<Log>) {
         self.logs.lock().push(log);
     }
 
-    /// Starts the thread; without it, [`run_pending`](Self::run_pending) is called by hand. It
-    /// keeps `lock` until it has ended: what it still writes must not meet the next writer's.
+    /// Starts the thread. It keeps `lock` until it has ended: what it still writes must not meet the next writer's.
     pub(crate) fn spawn(this: &Arc<Self>, lock: LockGuard) -> Result<()> {
         let shared = Arc::clone(this);
         let run = move || {
@@ -71,24 +85,38 @@ impl Maintenance {
     fn run(&self) {
         let logs = self.logs.lock().clone();
         for log in &logs {
-            if self.state.lock().ending {
+            while !self.state.lock().ending && log.maintain() {}
+        }
+    }
+
+    /// Whether there is something left to do in slices.
+    pub(crate) fn is_pending(&self) -> bool {
+        let state = self.state.lock();
+        !state.ending && (state.pending || !self.due.lock().is_empty())
+    }
+
+    /// Does a piece of what has been signalled: what can be made to wait waits for the next call.
+    pub(crate) fn run_slice(&self) {
+        {
+            let mut state = self.state.lock();
+            if state.ending {
                 return;
             }
-            log.maintain();
+            if std::mem::take(&mut state.pending) {
+                let mut due = self.due.lock();
+                for log in self.logs.lock().iter() {
+                    if !due.iter().any(|other| Arc::ptr_eq(other, log)) {
+                        due.push_back(Arc::clone(log));
+                    }
+                }
+            }
         }
-    }
-
-    pub(crate) fn is_pending(&self) -> bool {
-        self.state.lock().pending
-    }
-
-    /// Does what has been signalled since; whether there was anything.
-    pub(crate) fn run_pending(&self) -> bool {
-        let pending = std::mem::take(&mut self.state.lock().pending);
-        if pending {
-            self.run();
+        let log = self.due.lock().front().cloned();
+        if let Some(log) = log
+            && !log.maintain()
+        {
+            self.due.lock().pop_front();
         }
-        pending
     }
 
     /// Ends the thread after what it is doing, and forgets the logs; false if that takes longer
@@ -100,6 +128,7 @@ impl Maintenance {
         // A panic there has latched nothing that is not in the logs' own state.
         let ended = worker.is_none_or(|worker| worker.is_current() || worker.join(timeout));
         self.logs.lock().clear();
+        self.due.lock().clear();
         ended
     }
 }

@@ -1,6 +1,7 @@
 //! An engine: an open data directory, its logs, the shards that flush them and the thread that
 //! does the slow work. Opening recovers; closing, or dropping, flushes and leaves a clean end.
 
+mod caller;
 mod changes;
 mod close;
 mod info;
@@ -8,11 +9,13 @@ mod maintenance;
 pub(crate) mod open;
 mod placement;
 mod runner;
+mod seat;
 mod tell;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +40,6 @@ use crate::topic::{Host, Topic, TopicInfo, TopicSpec};
 
 use changes::Unsettled;
 pub use info::{Capabilities, LogCapabilities, Stat};
-use maintenance::Maintenance;
 use open::Maker;
 use runner::Runner;
 
@@ -65,7 +67,6 @@ pub(crate) struct Inner {
     /// Changes of the catalog, one at a time; those whose outcome is still unknown.
     changing: Mutex<Vec<Unsettled>>,
     runner: LeakedInChild<Runner>,
-    maintenance: LeakedInChild<Arc<Maintenance>>,
     lock: Mutex<Option<LockGuard>>,
     closed: AtomicBool,
     closing: Mutex<()>,
@@ -258,14 +259,61 @@ impl Engine {
     /// [`Error::Timeout`] if the device did not finish in time: what was acknowledged is safe all
     /// the same, and the next open recovers. [`Error::Latched`] if a log had failed.
     /// [`Error::InvalidArgument`] from within a waker on the engine's own thread.
+    ///
+    /// In caller-driven mode it turns the shards of this thread to their end, and waits for the
+    /// owners of others to turn theirs: theirs to do until [`run_once`](Self::run_once) says
+    /// [`Error::Closed`]. A drop waits for nobody: what it cannot turn, the next open recovers.
     pub fn close(&self, timeout: Duration) -> Result<()> {
         self.inner.check_fork()?;
-        self.inner.close(timeout)
+        self.inner.close(timeout, false)
     }
 
     /// How many shards flush its logs.
     pub fn shards(&self) -> usize {
         self.inner.runner.shards()
+    }
+
+    /// In caller-driven mode: turns one shard once on this thread, which owns it from then on.
+    /// Takes in what has completed, wakes who waited for it, hands new writes to the kernel, and
+    /// does a piece of due upkeep: a megabyte of the next segment at most, or the index and
+    /// checkpoint of one. Sleeps up to `timeout` first if there is nothing to do; with a timeout of
+    /// zero it waits for nothing. Without io_uring the writes themselves are made in it, one a
+    /// call, and wait for the device.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ringlog::Error> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use std::time::Duration;
+    /// use ringlog::{Engine, Record, TopicSpec};
+    /// let engine = Engine::options().caller_driven(true).open(dir.path())?;
+    /// let topic = engine.create_topic(TopicSpec::new("orders"))?;
+    /// let mut append = topic.partition(0)?.append_async(Record::new(b"one espresso"));
+    /// while !append.is_done() {
+    ///     engine.run_once(0, Duration::from_secs(1))?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::WrongThread`]; [`Error::Closed`] once the shard has ended;
+    /// [`Error::InvalidArgument`] for a shard that is not there, from within a waker that this very
+    /// call runs, and on an engine with threads of its own.
+    pub fn run_once(&self, shard: usize, timeout: Duration) -> Result<()> {
+        self.inner.check_fork()?;
+        self.inner.runner.caller("run_once")?.run_once(shard, timeout)
+    }
+
+    /// In caller-driven mode: a descriptor for an event loop, readable (level-triggered) when
+    /// [`run_once`](Self::run_once) has something to do for this shard. One is enough; it lives as
+    /// long as the engine.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a shard that is not there, on an engine with threads of its
+    /// own, and in a simulation.
+    pub fn poll_fd(&self, shard: usize) -> Result<BorrowedFd<'_>> {
+        self.inner.check_fork()?;
+        let seat = self.inner.runner.caller("poll_fd")?.seat(shard)?;
+        seat.descriptor().ok_or_else(|| Error::invalid("poll_fd", "nothing sleeps in a simulation"))
     }
 
     /// Turns every shard, and upkeep, once, where no thread does.
@@ -288,7 +336,7 @@ impl Engine {
         options.validate()?;
         let driver = || Box::new(crate::driver::sim::SimDriver::new(disk)) as Box<dyn Driver>;
         let drivers = (0..options.shards).map(|_| driver()).collect();
-        open::open(Arc::new(disk.clone()), options, clock, open::Turned::ByCaller(drivers))
+        open::open(Arc::new(disk.clone()), options, clock, open::Drivers::Simulated(drivers))
     }
 }
 
@@ -305,7 +353,7 @@ impl Options {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
         self.validate()?;
         let disk = crate::driver::os::OsDisk::open(path.as_ref(), self.create)?;
-        open::open(Arc::new(disk), self, Clock::default(), open::Turned::ByThread)
+        open::open(Arc::new(disk), self, Clock::default(), open::Drivers::Chosen)
     }
 }
 
@@ -346,7 +394,6 @@ impl Inner {
 
     /// Hands a log to its shard and to maintenance.
     fn adopt(&self, log: &Arc<Log>) {
-        self.maintenance.add(Arc::clone(log));
         self.runner.add(Arc::clone(log));
         self.logs.write().insert(log.id, Arc::clone(log));
         if self.closed.load(Ordering::SeqCst) {

@@ -9,17 +9,20 @@ use std::time::Instant;
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
+use super::caller::Caller;
 use super::maintenance::Maintenance;
 use super::placement;
 use super::runner::Runner;
+use super::seat::{Seat, SeatParts};
 use super::{Engine, Inner, META};
 use crate::buf::fork::{Birth, LeakedInChild};
 use crate::buf::{RingMap, Waker};
 use crate::clock::Clock;
 use crate::config::{Backend, Flush, LogOptions, Options};
-use crate::driver::DriverChoice;
 use crate::driver::disk::{DirEntry, Disk, DiskRef, LockGuard, full_path, io_error};
+#[cfg(feature = "sim")]
 use crate::driver::op::Driver;
+use crate::driver::{Chosen, DriverChoice, choose};
 use crate::error::{Error, Result};
 use crate::format::engine_meta::{EngineMeta, MetaError};
 use crate::format::ring_control::{self, Identity};
@@ -39,13 +42,20 @@ pub(crate) const META_FILE: &str = "engine.meta";
 /// What a directory may hold before its first creation has finished.
 const OWN_NAMES: [&str; 5] = ["LOCK", "READERS", "engine.meta.tmp", "log-000", "lost+found"];
 
-/// Who turns the shards.
-pub(crate) enum Turned {
-    /// Threads of the engine's.
-    ByThread,
-    /// Whoever calls, each shard with one of these.
-    #[cfg_attr(not(feature = "sim"), allow(dead_code, reason = "only the simulator so far"))]
-    ByCaller(Vec<Box<dyn Driver>>),
+/// What the shards run on.
+pub(crate) enum Drivers {
+    /// The kernel's, as the options say.
+    Chosen,
+    /// One of these each, turned by whoever calls.
+    #[cfg(feature = "sim")]
+    Simulated(Vec<Box<dyn Driver>>),
+}
+
+impl Drivers {
+    /// Whether callers turn the shards.
+    fn by_callers(&self, options: &Options) -> bool {
+        options.caller_driven || !matches!(self, Self::Chosen)
+    }
 }
 
 /// What it takes to make a log's shared state.
@@ -54,7 +64,7 @@ pub(crate) struct Maker {
     pub(crate) clock: Clock,
     /// By shard.
     wakers: Vec<Waker>,
-    signal: MaintenanceSignal,
+    signals: Vec<MaintenanceSignal>,
     file_ring: bool,
     pub(crate) pins: Arc<Pins>,
 }
@@ -63,7 +73,7 @@ pub(crate) fn open(
     disk: DiskRef,
     options: Options,
     clock: Clock,
-    turned: Turned,
+    drivers: Drivers,
 ) -> Result<Engine> {
     let started = Instant::now();
     let found = read_meta(&*disk)?;
@@ -90,18 +100,19 @@ pub(crate) fn open(
     let controls: Vec<Arc<Control>> = controls
         .collect::<std::io::Result<_>>()
         .map_err(|error| Error::io("make an eventfd for", disk.root(), error))?;
-    let maintenance = Arc::new(Maintenance::default());
+    let upkeeps = upkeeps(drivers.by_callers(&options), &controls);
+    let of_shard = |shard: usize| &upkeeps[shard.min(upkeeps.len() - 1)];
     let maker = Maker {
         file_ring: options.log.ring_in_file && disk.facts().no_file_ring.is_none(),
         wakers: controls.iter().map(|control| control.waker.clone()).collect(),
-        signal: Maintenance::signal(&maintenance),
+        signals: (0..options.shards).map(|at| Maintenance::signal(of_shard(at))).collect(),
         pins: Pins::new(options.pinned_bytes_max),
         disk,
-        clock: clock.clone(),
+        clock,
     };
     refuse_newer(&maker.disk)?;
     let (logs, catalog) = open_logs(&maker, &options)?;
-    let runner = start(turned, &options, controls, &maintenance, &lock, clock)?;
+    let runner = start(drivers, &options, controls, upkeeps, &lock, &maker.clock)?;
     let inner = Inner {
         birth: Birth::here(),
         maker,
@@ -112,7 +123,6 @@ pub(crate) fn open(
         catalog: RwLock::new(catalog),
         changing: Mutex::default(),
         runner: LeakedInChild::new(runner),
-        maintenance: LeakedInChild::new(maintenance),
         lock: Mutex::new(Some(lock)),
         closed: AtomicBool::new(false),
         closing: Mutex::default(),
@@ -124,33 +134,74 @@ pub(crate) fn open(
     Ok(Engine { inner: Arc::new(inner) })
 }
 
+/// One for each shard where callers turn them, else one for all.
+fn upkeeps(by_callers: bool, controls: &[Arc<Control>]) -> Vec<Arc<Maintenance>> {
+    if by_callers {
+        let by_hand = |control: &Arc<Control>| Maintenance::by_hand(control.waker.clone());
+        return controls.iter().map(|control| Arc::new(by_hand(control))).collect();
+    }
+    vec![Arc::default()]
+}
+
 /// Starts whoever turns shards and upkeep.
 fn start(
-    turned: Turned,
+    drivers: Drivers,
     options: &Options,
     controls: Vec<Arc<Control>>,
-    maintenance: &Arc<Maintenance>,
+    upkeeps: Vec<Arc<Maintenance>>,
     lock: &LockGuard,
-    clock: Clock,
+    clock: &Clock,
 ) -> Result<Runner> {
-    if let Turned::ByCaller(drivers) = turned {
-        return Ok(Runner::by_caller(controls, drivers, Arc::clone(maintenance), clock));
-    }
     let choice = match options.backend {
         Backend::Auto => DriverChoice::Auto,
         Backend::Uring => DriverChoice::Uring,
         Backend::Plain => DriverChoice::Plain,
     };
+    let by_callers = drivers.by_callers(options);
+    let drivers: Vec<(Chosen, Option<LockGuard>)> = match drivers {
+        Drivers::Chosen if by_callers => {
+            let chosen = |control: &Arc<Control>| {
+                let chosen = choose(choice, lock, control.waker.clone())?;
+                Ok((chosen, Some(lock.clone())))
+            };
+            controls.iter().map(chosen).collect::<Result<_>>()?
+        }
+        #[cfg(feature = "sim")]
+        Drivers::Simulated(drivers) => {
+            let chosen = |driver| (Chosen { driver, reason: "asked for".to_owned() }, None);
+            drivers.into_iter().map(chosen).collect()
+        }
+        Drivers::Chosen => return start_threads(options, choice, controls, &upkeeps, lock, clock),
+    };
+    let mut seats = Vec::new();
+    let simulated = drivers.iter().all(|(_, lock)| lock.is_none());
+    for ((control, upkeep), (chosen, lock)) in controls.into_iter().zip(upkeeps).zip(drivers) {
+        seats.push(Seat::new(SeatParts { control, upkeep, chosen, lock }, clock.clone())?);
+    }
+    Ok(Runner::Caller(Caller::new(seats, clock.clone(), simulated)))
+}
+
+fn start_threads(
+    options: &Options,
+    choice: DriverChoice,
+    controls: Vec<Arc<Control>>,
+    upkeeps: &[Arc<Maintenance>],
+    lock: &LockGuard,
+    clock: &Clock,
+) -> Result<Runner> {
     let all = controls.clone();
     let threads = controls.into_iter().enumerate().map(|(shard, control)| {
         let (lock, clock) = (lock.clone(), clock.clone());
         spawn(control, shard::Start { shard, choice, lock, clock, pin: options.pin_shards })
     });
+    let upkeep = Arc::clone(&upkeeps[0]);
     let threads = threads.collect::<Result<Vec<_>>>();
     let started =
-        threads.and_then(|threads| Maintenance::spawn(maintenance, lock.clone()).map(|()| threads));
+        threads.and_then(|threads| Maintenance::spawn(&upkeep, lock.clone()).map(|()| threads));
     // Without its mates a shard would run, and keep the lock, for ever.
-    started.map(Runner::Threads).inspect_err(|_| all.iter().for_each(|control| control.close()))
+    started
+        .map(|threads| Runner::Threads(threads, upkeep))
+        .inspect_err(|_| all.iter().for_each(|control| control.close()))
 }
 
 /// `None`: no engine.meta is there.
@@ -326,7 +377,7 @@ impl Maker {
             segments: recovered.segments,
             upkeep: recovered.upkeep,
             waker: self.wakers[shard].clone(),
-            maintenance: Arc::clone(&self.signal),
+            maintenance: Arc::clone(&self.signals[shard]),
             stop: damaged.map(Stop::Damaged),
             snapshot: recovered.snapshot,
             metrics: Counters::new(recovered.report),

@@ -1,76 +1,51 @@
-//! Who turns the shards: a thread of its own for each, or the callers themselves.
+//! Who turns the shards and does the upkeep: threads, or the callers themselves.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
+use super::caller::Caller;
 use super::maintenance::Maintenance;
-use crate::clock::Clock;
-use crate::driver::op::Driver;
+use super::seat::Seat;
+use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::log::flusher::Next;
 use crate::park;
-use crate::shard::{Control, Shard, ShardThread};
-
-/// How far an idle simulation moves its clock, so that deadlines pass.
-const IDLE_STEP: Duration = Duration::from_millis(1);
+use crate::shard::{Control, ShardThread};
 
 /// See the module.
 pub(crate) enum Runner {
-    /// Threads.
-    Threads(Vec<ShardThread>),
+    /// Threads: one for each shard, and one for the upkeep of all logs.
+    Threads(Vec<ShardThread>, Arc<Maintenance>),
     /// Whoever calls.
-    Caller {
-        seats: Mutex<Vec<Seat>>,
-        controls: Vec<Arc<Control>>,
-        maintenance: Arc<Maintenance>,
-        clock: Clock,
-    },
-}
-
-/// A shard that is turned by hand, and when it wants to be.
-pub(crate) struct Seat {
-    shard: Shard,
-    next: Next,
+    Caller(Caller),
 }
 
 impl Runner {
-    pub(crate) fn by_caller(
-        controls: Vec<Arc<Control>>,
-        drivers: Vec<Box<dyn Driver>>,
-        maintenance: Arc<Maintenance>,
-        clock: Clock,
-    ) -> Self {
-        let seat = |(control, driver): (&Arc<Control>, _)| Seat {
-            shard: Shard::new(Arc::clone(control), driver, clock.clone()),
-            next: Next::Again,
-        };
-        let seats = Mutex::new(controls.iter().zip(drivers).map(seat).collect());
-        Self::Caller { seats, controls, maintenance, clock }
-    }
-
     fn controls(&self) -> Vec<&Control> {
         match self {
-            Self::Threads(threads) => threads.iter().map(|thread| &*thread.control).collect(),
-            Self::Caller { controls, .. } => controls.iter().map(|control| &**control).collect(),
+            Self::Threads(threads, _) => threads.iter().map(|thread| &*thread.control).collect(),
+            Self::Caller(caller) => caller.seats.iter().map(|seat| &*seat.control).collect(),
         }
     }
 
     pub(crate) fn shards(&self) -> usize {
         match self {
-            Self::Threads(threads) => threads.len(),
-            Self::Caller { controls, .. } => controls.len(),
+            Self::Threads(threads, _) => threads.len(),
+            Self::Caller(caller) => caller.seats.len(),
         }
     }
 
-    /// Hands a log to its shard.
+    /// Hands a log to its shard and to upkeep.
     pub(crate) fn add(&self, log: Arc<Log>) {
-        match self {
-            Self::Threads(threads) => threads[log.shard].control.add(log),
-            Self::Caller { controls, .. } => controls[log.shard].add(log),
-        }
+        let (control, upkeep) = match self {
+            Self::Threads(threads, upkeep) => (&threads[log.shard].control, upkeep),
+            Self::Caller(caller) => {
+                let seat = &caller.seats[log.shard];
+                (&seat.control, &seat.upkeep)
+            }
+        };
+        upkeep.add(Arc::clone(&log));
+        control.add(log);
     }
 
     /// Polls until ready or `timeout`; false if that passes first.
@@ -79,87 +54,71 @@ impl Runner {
         timeout: Duration,
         poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>,
     ) -> bool {
-        let Self::Caller { clock, .. } = self else {
-            return park::block_on(timeout, poll).is_some();
-        };
-        let end = clock.now().saturating_add(timeout);
-        let mut context = Context::from_waker(Waker::noop());
-        while poll(&mut context).is_pending() {
-            if clock.now() >= end {
-                return false;
-            }
-            self.turn();
+        match self {
+            Self::Threads(..) => park::block_on(timeout, poll).is_some(),
+            Self::Caller(caller) => caller.block_on(timeout, poll),
         }
-        true
     }
 
     /// Turns every shard, and upkeep, once; does nothing where threads do.
     pub(crate) fn turn(&self) {
-        let Self::Caller { seats, controls, maintenance, clock } = self else { return };
-        let mut busy = maintenance.run_pending();
-        let mut seats = seats.lock();
-        let earliest = |seats: &[Seat]| {
-            seats.iter().fold(Next::Sleep(None), |next, seat| next.earlier(seat.next))
-        };
-        // Time passes for all of them: nobody sleeps longer than the first one to wake, and once
-        // one has slept the others look at what is new.
-        let (next, now) = (earliest(&seats), clock.now());
-        for at in 0..seats.len() {
-            // What would end a thread's sleep ends the simulated one before it has begun.
-            for control in controls {
-                busy |= control.waker.clear();
-            }
-            busy |= maintenance.is_pending() || clock.now() != now;
-            // An error has latched the logs already.
-            let turned = seats[at].shard.turn(if busy { Next::Again } else { next });
-            seats[at].next = turned.unwrap_or(Next::Sleep(None));
-        }
-        let idle = next == Next::Sleep(None) && clock.now() == now;
-        if !busy && idle && earliest(&seats) == Next::Sleep(None) {
-            clock.advance(IDLE_STEP);
+        if let Self::Caller(caller) = self {
+            caller.turn_all();
         }
     }
 
-    /// Lets the shards drain and end; false if `timeout` passes first.
-    pub(crate) fn end(&self, timeout: Duration) -> bool {
+    /// The shards that callers turn.
+    pub(crate) fn caller(&self, what: &'static str) -> Result<&Caller> {
+        match self {
+            Self::Caller(caller) => Ok(caller),
+            Self::Threads(..) => {
+                let reason = "the engine turns its shards itself; see Options::caller_driven";
+                Err(Error::invalid(what, reason))
+            }
+        }
+    }
+
+    /// Lets the shards drain and end; false if `timeout` passes first. `last`: nobody else has a
+    /// handle any more.
+    pub(crate) fn end(&self, timeout: Duration, last: bool) -> bool {
         self.controls().into_iter().for_each(Control::close);
         match self {
-            Self::Threads(threads) => {
+            Self::Threads(threads, _) => {
                 let started = Instant::now();
                 let left = || timeout.saturating_sub(started.elapsed());
                 threads.iter().all(|thread| thread.join(left()))
             }
-            Self::Caller { seats, clock, .. } => {
-                let end = clock.now().saturating_add(timeout);
-                while !seats.lock().iter().all(|seat| seat.shard.is_drained()) {
-                    if clock.now() >= end {
-                        return false;
-                    }
-                    self.turn();
-                }
-                true
-            }
+            Self::Caller(caller) => caller.end(timeout, last),
         }
     }
 
-    /// Whether the caller runs on a shard's own thread.
+    /// Ends upkeep; false if what it is doing takes longer than `timeout`.
+    pub(crate) fn end_upkeep(&self, timeout: Duration) -> bool {
+        match self {
+            Self::Threads(_, upkeep) => upkeep.end(timeout),
+            // Done in turns, which have ended.
+            Self::Caller(caller) => caller.seats.iter().all(|seat| seat.upkeep.end(timeout)),
+        }
+    }
+
+    /// Whether the caller runs on a shard's own thread, or within a turn of one.
     pub(crate) fn is_current(&self) -> bool {
         match self {
-            Self::Threads(threads) => threads.iter().any(ShardThread::is_current),
-            Self::Caller { .. } => false,
+            Self::Threads(threads, _) => threads.iter().any(ShardThread::is_current),
+            Self::Caller(caller) => caller.seats.iter().any(Seat::is_in_turn),
         }
     }
 
-    /// Whether blocking calls turn the shards themselves.
+    /// Whether a blocking call on this thread turns shards.
     pub(crate) fn is_caller_driven(&self) -> bool {
-        matches!(self, Self::Caller { .. })
+        matches!(self, Self::Caller(caller) if caller.turns_here())
     }
 
-    /// Ends the sleep of a blocking call that turns the shards. Only writes to an eventfd.
+    /// Ends the sleep of a blocking call that turns shards. Only writes to eventfds.
     pub(crate) fn wake(&self) {
-        if let Self::Caller { controls, .. } = self {
-            for control in controls {
-                control.waker.wake();
+        if let Self::Caller(caller) = self {
+            for seat in &caller.seats {
+                seat.control.waker.wake();
             }
         }
     }
@@ -167,13 +126,21 @@ impl Runner {
     /// Which driver was chosen, and why. Each shard chooses for itself; one that came out otherwise
     /// than the first is named.
     pub(crate) fn driver(&self) -> (&'static str, String) {
-        let Self::Threads(threads) = self else { return ("simulator", "asked for".to_owned()) };
-        let (first, mut reasons) = (&threads[0], vec![threads[0].reason.clone()]);
-        for (number, thread) in threads.iter().enumerate() {
-            if thread.driver != first.driver {
-                reasons.push(format!("shard {number} {}: {}", thread.driver, thread.reason));
+        let chosen: Vec<(&'static str, &str)> = match self {
+            Self::Threads(threads, _) => {
+                threads.iter().map(|thread| (thread.driver, &*thread.reason)).collect()
+            }
+            Self::Caller(caller) => {
+                caller.seats.iter().map(|seat| (seat.driver, &*seat.reason)).collect()
+            }
+        };
+        let (first, reason) = chosen[0];
+        let mut reasons = vec![reason.to_owned()];
+        for (shard, (driver, reason)) in chosen.iter().enumerate() {
+            if *driver != first {
+                reasons.push(format!("shard {shard} {driver}: {reason}"));
             }
         }
-        (first.driver, reasons.join("; "))
+        (first, reasons.join("; "))
     }
 }

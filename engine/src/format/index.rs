@@ -12,8 +12,8 @@
 //! | 48 | 8 | length of the whole file in bytes |
 //! | 56 | 4 | number of streams |
 //! | 60 | 4 | directory checksum, CRC32C over the directory |
-//! | 64 | 40 each | the directory, ascending by stream |
-//! | | 16 each | runs: in the order of the directory, without gaps |
+//! | 64 | 48 each | the directory, ascending by stream |
+//! | | 24 each | runs: in the order of the directory, without gaps |
 //!
 //! An entry of the directory:
 //!
@@ -26,11 +26,13 @@
 //! | 24 | 8 | where its runs start in this file |
 //! | 32 | 4 | checksum, CRC32C over its runs |
 //! | 36 | 4 | zero |
+//! | 40 | 8 | the latest timestamp of its batches; the least there is if it has no runs |
 //!
-//! A run: first offset (8), position of the frame that holds it (8); ascending by both.
+//! A run: first offset (8), position of the frame that holds it (8), ascending by both; the latest
+//! timestamp of its batches (8).
 
 use uuid::Uuid;
-use zerocopy::little_endian::{U32, U64};
+use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::FORMAT_VERSION;
@@ -70,6 +72,7 @@ struct RawEntry {
     runs_at: U64,
     checksum: U32,
     zero: U32,
+    max_timestamp: I64,
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -77,11 +80,12 @@ struct RawEntry {
 struct RawRun {
     first_offset: U64,
     position: U64,
+    max_timestamp: I64,
 }
 
 const _: () = assert!(size_of::<RawHeader>() == INDEX_HEADER_BYTES);
-const _: () = assert!(size_of::<RawEntry>() == 40);
-const _: () = assert!(size_of::<RawRun>() == 16);
+const _: () = assert!(size_of::<RawEntry>() == 48);
+const _: () = assert!(size_of::<RawRun>() == 24);
 
 /// Where a run of one stream's batches starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +94,8 @@ pub struct RunEntry {
     pub first_offset: Offset,
     /// Position of the frame that holds it.
     pub position: Position,
+    /// The latest timestamp of its batches, in milliseconds since the epoch.
+    pub max_timestamp_ms: i64,
 }
 
 /// One stream's part of a segment.
@@ -103,6 +109,17 @@ pub struct StreamIndex {
     pub end: Offset,
     /// Its runs, ascending by offset and position.
     pub runs: Vec<RunEntry>,
+}
+
+impl StreamIndex {
+    /// The latest timestamp of its batches; `i64::MIN` if it has none.
+    pub fn max_timestamp_ms(&self) -> i64 {
+        latest(&self.runs)
+    }
+}
+
+fn latest(runs: &[RunEntry]) -> i64 {
+    runs.iter().map(|run| run.max_timestamp_ms).max().unwrap_or(i64::MIN)
 }
 
 /// A whole index.
@@ -148,6 +165,8 @@ pub struct DirectoryEntry {
     pub run_count: u32,
     /// CRC32C over them.
     pub checksum: u32,
+    /// The latest timestamp of its batches.
+    pub max_timestamp_ms: i64,
 }
 
 /// Why an index was refused.
@@ -191,6 +210,7 @@ impl SegmentIndex {
                 runs_at: (runs_at as u64).into(),
                 checksum: crc32c::crc32c(&out[runs_at..]).into(),
                 zero: U32::ZERO,
+                max_timestamp: stream.max_timestamp_ms().into(),
             };
             let at = INDEX_HEADER_BYTES + i * size_of::<RawEntry>();
             out[at..at + size_of::<RawEntry>()].copy_from_slice(entry.as_bytes());
@@ -331,7 +351,13 @@ impl Directory {
             (entry.first..entry.end).contains(&run.first_offset)
                 && (self.base..self.end).contains(&run.position)
         });
-        if ascending && in_range { Ok(runs) } else { Err(IndexError::Field("order of runs")) }
+        if !ascending || !in_range {
+            return Err(IndexError::Field("order of runs"));
+        }
+        if latest(&runs) != entry.max_timestamp_ms {
+            return Err(IndexError::Field("latest timestamp"));
+        }
+        Ok(runs)
     }
 }
 
@@ -357,13 +383,18 @@ impl RawEntry {
             runs_at: self.runs_at.get(),
             run_count: self.runs.get(),
             checksum: self.checksum.get(),
+            max_timestamp_ms: self.max_timestamp.get(),
         })
     }
 }
 
 impl From<&RunEntry> for RawRun {
     fn from(run: &RunEntry) -> Self {
-        Self { first_offset: run.first_offset.0.into(), position: run.position.0.into() }
+        Self {
+            first_offset: run.first_offset.0.into(),
+            position: run.position.0.into(),
+            max_timestamp: run.max_timestamp_ms.into(),
+        }
     }
 }
 
@@ -372,6 +403,7 @@ impl From<&RawRun> for RunEntry {
         Self {
             first_offset: Offset(run.first_offset.get()),
             position: Position(run.position.get()),
+            max_timestamp_ms: run.max_timestamp.get(),
         }
     }
 }

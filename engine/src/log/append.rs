@@ -25,7 +25,6 @@ pub(crate) struct Payload {
     /// Offsets it takes; 0 unless it is a record batch.
     pub(crate) records: u64,
     /// The latest of its records' timestamps.
-    #[allow(dead_code, reason = "the index of times, which reads it, is on its way")]
     pub(crate) max_timestamp_ms: i64,
 }
 
@@ -62,7 +61,13 @@ impl Log {
         }
         let len = frame_len(payload.len()) as u64;
         let large = self.is_large(len);
-        let want = Want { stream: what.stream, frame_len: len, records: what.records, large };
+        let want = Want {
+            stream: what.stream,
+            frame_len: len,
+            records: what.records,
+            max_timestamp_ms: what.max_timestamp_ms,
+            large,
+        };
         let mut closed_at = None;
         let granted = {
             let mut writer = self.writer.lock();

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use uuid::Uuid;
 
 use super::segment::{Extent, Segment};
@@ -12,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::FORMAT_VERSION;
 use crate::format::checkpoint::{Checkpoint, CheckpointError};
 use crate::format::index::{Directory, DirectoryEntry, INDEX_HEADER_BYTES, SegmentIndex};
+use crate::limits::SMALL_FILE_BYTES_MAX;
 
 const PREFIX: &str = "checkpoint-";
 const KEPT: usize = 2;
@@ -33,10 +35,15 @@ fn sequences(disk: &dyn Disk, dir: &str) -> Result<Vec<u64>> {
     Ok(found)
 }
 
-/// Reads a whole file.
+/// Reads a whole file; `InvalidData` if it is longer than any of ours can be.
 pub(crate) fn read_all(disk: &dyn Disk, path: &str) -> std::io::Result<Vec<u8>> {
     let file = disk.open(path, OpenMode::Read)?;
-    let mut bytes = vec![0; file.len_bytes()? as usize];
+    let len = file.len_bytes()?;
+    if len > SMALL_FILE_BYTES_MAX {
+        let reason = format!("{len} bytes are over the limit of {SMALL_FILE_BYTES_MAX}");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, reason));
+    }
+    let mut bytes = vec![0; len as usize];
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
     Ok(bytes)
@@ -87,7 +94,15 @@ pub(crate) fn load(disk: &dyn Disk, dir: &str) -> Result<Option<Checkpoint>> {
     let mut first_error = None;
     for sequence in &found {
         let path = path(dir, *sequence);
-        let bytes = read_all(disk, &path).map_err(io_error(disk, "read", &path))?;
+        let bytes = match read_all(disk, &path) {
+            Ok(bytes) => bytes,
+            // A medium that does not give it back is no other than one that gives it back wrong.
+            Err(error) if is_lost(&error) => {
+                first_error.get_or_insert_with(|| io_error(disk, "read", &path)(error));
+                continue;
+            }
+            Err(error) => return Err(io_error(disk, "read", &path)(error)),
+        };
         match Checkpoint::decode(&bytes) {
             // What came after an older one is unknown, so its end is no clean one.
             Ok(checkpoint) => {
@@ -110,6 +125,12 @@ pub(crate) fn load(disk: &dyn Disk, dir: &str) -> Result<Option<Checkpoint>> {
         }
     }
     first_error.map_or(Ok(None), Err)
+}
+
+/// Whether the bytes are gone, and not only out of reach for now.
+fn is_lost(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::IO.raw_os_error())
+        || error.kind() == std::io::ErrorKind::InvalidData
 }
 
 /// Writes a checkpoint, durable, and drops all but the newest two.
@@ -181,6 +202,7 @@ pub(crate) fn read_directory(
         stream: entry.stream,
         first: entry.first,
         end: entry.end,
+        max_timestamp_ms: entry.max_timestamp_ms,
     };
     Some(directory.entries.iter().map(extent).collect())
 }

@@ -22,6 +22,7 @@ pub(crate) mod ring;
 pub(crate) mod scan;
 pub(crate) mod segment;
 mod tell;
+pub(crate) mod times;
 pub(crate) mod upkeep;
 pub(crate) mod waiters;
 pub(crate) mod walk;

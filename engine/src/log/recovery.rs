@@ -577,6 +577,7 @@ impl<'a> Run<'a> {
             spares: self.spares,
             trimmed: false,
             look_for_dead: false,
+            making: None,
         };
         Ok(Recovered {
             uuid: self.checkpoint.log,

@@ -208,7 +208,8 @@ impl Streams {
                 let Ok(batch) = BatchHeader::decode(payload) else { return };
                 let state = self.get(frame.stream);
                 state.end = batch.base_offset.0;
-                state.note(position, end, batch.last_offset().0 + 1 - batch.base_offset.0);
+                let records = batch.last_offset().0 + 1 - batch.base_offset.0;
+                state.note(position, end, records, batch.max_timestamp_ms);
             }
             FrameKind::Trim => {
                 if let Some(bytes) = payload.first_chunk::<8>() {

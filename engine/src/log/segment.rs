@@ -59,6 +59,8 @@ pub(crate) struct Extent {
     pub(crate) first: Offset,
     /// Next after the last.
     pub(crate) end: Offset,
+    /// The latest timestamp of its batches.
+    pub(crate) max_timestamp_ms: i64,
 }
 
 /// A segment with its file open for writing.
@@ -222,6 +224,7 @@ impl Segment {
             stream: entry.stream,
             first: entry.first,
             end: entry.end,
+            max_timestamp_ms: entry.max_timestamp_ms(),
         };
         self.note_extents(index.streams.iter().map(extent).collect());
     }
@@ -281,34 +284,53 @@ pub(crate) fn is_unfinished(name: &str) -> bool {
             .is_some_and(|base| parse_name(&format!("{base}.log")).is_some())
 }
 
+/// A segment that is being made, a piece at a time.
+#[derive(Debug)]
+pub(crate) struct Making {
+    segment: Arc<Segment>,
+    dir: String,
+    header: SegmentHeader,
+    made_from: String,
+    file: FileRef,
+    /// Where the next zeros go.
+    at: u64,
+    zeros: Option<AlignedBuf>,
+}
+
 impl Recipe<'_> {
     /// Makes the segment, durable in its directory, and opens it for writing. Zeros are written
     /// through it so that later flushes move no metadata, until `starving` says that an appender
     /// waits; what is then unwritten is only slower.
     pub(crate) fn make(self, starving: &dyn Fn() -> bool) -> Result<OpenSegment> {
-        let segment = Arc::new(Segment::new(self.log, self.header.base.0, self.header.len_bytes));
-        let dir = self.log.dir();
-        let unfinished = format!("{dir}/{UNFINISHED}");
-        let made_from = match &self.spare {
-            Some(spare) => format!("{dir}/{spare}"),
-            None => unfinished,
-        };
-        let disk = &**self.disk;
-        let fail = |action| io_error(disk, action, segment.path());
-        {
-            let file = match &self.spare {
-                Some(_) => disk.open(&made_from, OpenMode::Write).map_err(fail("recycle"))?,
-                None => self.allocate(&made_from, starving)?,
-            };
-            file.write_at(&self.header.encode(), 0).map_err(fail("write the header of"))?;
-            file.sync().map_err(fail("flush the header of"))?;
+        let disk = self.disk;
+        let mut making = self.begin()?;
+        loop {
+            if let Some(made) = making.step(&**disk, starving())? {
+                return Ok(made);
+            }
         }
-        disk.rename(&made_from, segment.path()).map_err(fail("rename"))?;
-        disk.sync_dir(&dir).map_err(fail("flush the directory of"))?;
-        segment.open_for_write(disk)
     }
 
-    fn allocate(&self, path: &str, starving: &dyn Fn() -> bool) -> Result<FileRef> {
+    /// Begins to make it; [`Making::step`] goes on.
+    pub(crate) fn begin(self) -> Result<Making> {
+        let segment = Arc::new(Segment::new(self.log, self.header.base.0, self.header.len_bytes));
+        let dir = self.log.dir();
+        let disk = &**self.disk;
+        let fail = |action| io_error(disk, action, segment.path());
+        let (made_from, file, zeros) = if let Some(spare) = &self.spare {
+            let path = format!("{dir}/{spare}");
+            let file = disk.open(&path, OpenMode::Write).map_err(fail("recycle"))?;
+            (path, file, None)
+        } else {
+            let path = format!("{dir}/{UNFINISHED}");
+            let file = self.allocate(&path)?;
+            let piece = PREWRITE_BYTES.min(self.header.len_bytes as usize);
+            (path, file, Some(AlignedBuf::zeroed(piece)))
+        };
+        Ok(Making { segment, dir, header: self.header, made_from, file, at: 0, zeros })
+    }
+
+    fn allocate(&self, path: &str) -> Result<FileRef> {
         let disk = &**self.disk;
         let fail = |action| io_error(disk, action, path);
         match disk.remove(path) {
@@ -318,15 +340,40 @@ impl Recipe<'_> {
         }
         let file = disk.open(path, OpenMode::Create).map_err(fail("create"))?;
         file.allocate(self.header.len_bytes).map_err(fail("allocate"))?;
-        let zeros = AlignedBuf::zeroed(PREWRITE_BYTES.min(self.header.len_bytes as usize));
-        let mut at = 0;
-        while at < self.header.len_bytes && !starving() {
-            let piece = (self.header.len_bytes - at).min(zeros.len() as u64);
-            let zeros = &zeros.as_slice()[..piece as usize];
-            file.write_at(zeros, at).map_err(fail("pre-write"))?;
-            at += piece;
-        }
         Ok(file)
+    }
+}
+
+impl Making {
+    /// Whether it is made from a retired one.
+    pub(crate) fn is_recycled(&self) -> bool {
+        self.zeros.is_none()
+    }
+
+    /// Writes one more piece; the segment, if it is finished, or somebody is in a hurry.
+    pub(crate) fn step(&mut self, disk: &dyn Disk, hurry: bool) -> Result<Option<OpenSegment>> {
+        if let Some(zeros) = &self.zeros
+            && self.at < self.header.len_bytes
+            && !hurry
+        {
+            let fail = |action| io_error(disk, action, &self.made_from);
+            let piece = (self.header.len_bytes - self.at).min(zeros.len() as u64);
+            let zeros = &zeros.as_slice()[..piece as usize];
+            self.file.write_at(zeros, self.at).map_err(fail("pre-write"))?;
+            self.at += piece;
+            return Ok(None);
+        }
+        self.finish(disk).map(Some)
+    }
+
+    fn finish(&self, disk: &dyn Disk) -> Result<OpenSegment> {
+        let Self { segment, dir, file, .. } = self;
+        let fail = |action| io_error(disk, action, segment.path());
+        file.write_at(&self.header.encode(), 0).map_err(fail("write the header of"))?;
+        file.sync().map_err(fail("flush the header of"))?;
+        disk.rename(&self.made_from, segment.path()).map_err(fail("rename"))?;
+        disk.sync_dir(dir).map_err(fail("flush the directory of"))?;
+        segment.open_for_write(disk)
     }
 }
 

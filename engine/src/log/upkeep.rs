@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::checkpoints;
-use super::segment::{self, OpenSegment, Recipe, Segment, header_for};
+use super::segment::{self, Making, OpenSegment, Recipe, Segment, header_for};
 use super::{Log, Stop};
-use crate::driver::disk::{OpenMode, io_error};
+use crate::driver::disk::{OpenMode, ReadersGuard, io_error};
 use crate::error::Result;
 use crate::event::{Level, Value};
 use crate::format::checkpoint::{Checkpoint, SegmentEntry, StreamEntry};
@@ -29,27 +29,46 @@ pub(crate) struct Upkeep {
     pub(crate) trimmed: bool,
     /// It was since segments were last looked through.
     pub(crate) look_for_dead: bool,
+    /// The next segment, half made; and what keeps readers out while a spare is made one.
+    pub(crate) making: Option<(Making, Option<ReadersGuard>)>,
+}
+
+/// What came of preparing the next segment.
+enum Prepared {
+    /// It is not time.
+    Nothing,
+    /// It is not finished.
+    Part,
+    /// It is there, or cannot be made: those who wait for room shall know.
+    News,
 }
 
 impl Log {
-    /// Does what is due; called by the maintenance thread after each signal.
-    pub(crate) fn maintain(&self) {
+    /// Does a piece of what is due; called after each signal, again while it says that there is
+    /// more. A piece is one of: a part of the next segment, index and checkpoint of one segment that
+    /// was left, a look for dead ones.
+    pub(crate) fn maintain(&self) -> bool {
         // A damaged log is evidence: a checkpoint beyond the damage would hide it from the next
         // open, and nothing in it is known to be dead.
         let is_over = || matches!(self.stop_reason(), Some(Stop::Closed | Stop::Damaged(_)));
-        let news = {
+        let prepared = {
             let mut upkeep = self.upkeep.lock();
-            !is_over() && self.prepare_next(&mut upkeep)
+            if is_over() { Prepared::Nothing } else { self.prepare_next(&mut upkeep) }
         };
-        if news {
+        match prepared {
+            Prepared::Nothing => {}
+            Prepared::Part => return true,
             // Without the lock: a waker may drop the last handle, and closing takes it.
-            self.wake_for_room();
+            Prepared::News => self.wake_for_room(),
         }
         let mut upkeep = self.upkeep.lock();
         if is_over() {
-            return;
+            return false;
         }
-        let mut done = self.seal_rolled(&mut upkeep);
+        let mut done = match self.seal_rolled(&mut upkeep) {
+            Ok(true) => return true,
+            sealed => sealed.map(drop),
+        };
         if done.is_ok() && upkeep.look_for_dead {
             done = self.retire_dead(&mut upkeep);
         }
@@ -61,6 +80,7 @@ impl Log {
             self.tell(Level::Warn, "upkeep_failed", message, &[("error", Value::Text(error))]);
         }
         self.metrics.set_upkeep_error(failed);
+        false
     }
 
     /// Says that segments may have become dead.
@@ -73,15 +93,15 @@ impl Log {
         self.call_maintenance();
     }
 
-    /// Makes the next segment if it is time for it; whether there is news for those who wait.
-    fn prepare_next(&self, upkeep: &mut Upkeep) -> bool {
+    /// Makes a part of the next segment if it is time for it.
+    fn prepare_next(&self, upkeep: &mut Upkeep) -> Prepared {
         let (base, previous, wanted) = {
             let writer = self.writer.lock();
             // Asked for under the lock, by what did not fit: `starving` only hurries it.
             let asked = writer.next.is_none() && writer.wanted_segment_bytes > 0;
             let needed = writer.wants_next() || asked;
             if !needed || writer.stopped {
-                return false;
+                return Prepared::Nothing;
             }
             let segment = &writer.segment.segment;
             (segment.end(), segment.len(), writer.wanted_segment_bytes)
@@ -90,8 +110,13 @@ impl Log {
         let there = self.segments.read().get(&base).cloned();
         let made = match there {
             Some(segment) => segment.open_for_write(&*self.disk),
-            None => self.make_next(upkeep, base, self.next_len(previous, wanted)),
+            None => match self.make_next(upkeep, base, self.next_len(previous, wanted)) {
+                Ok(None) => return Prepared::Part,
+                Ok(Some(made)) => Ok(made),
+                Err(error) => Err(error),
+            },
         };
+        upkeep.making = None;
         self.set_starving(false);
         let failed = made.as_ref().err().cloned();
         let mut writer = self.writer.lock();
@@ -110,24 +135,34 @@ impl Log {
             let message = "no next segment: appends wait, or fail, until there is one";
             self.tell(Level::Warn, "segment_failed", message, &[("error", Value::Text(&error))]);
         }
-        true
+        Prepared::News
     }
 
-    fn make_next(&self, upkeep: &mut Upkeep, base: u64, len: u64) -> Result<OpenSegment> {
+    /// One more part of it; the segment, if that was the last.
+    fn make_next(&self, upkeep: &mut Upkeep, base: u64, len: u64) -> Result<Option<OpenSegment>> {
+        if let Some((making, _)) = &mut upkeep.making {
+            return self.step(making);
+        }
         let header = header_for(self.uuid, base, len, self.in_flight_limit());
         let fits = len == self.options.segment_bytes && !upkeep.spares.is_empty();
         // Set aside when nobody read it from outside; who came since may know it all the same.
         let alone = if fits { segment::readers_excluded(&*self.disk) } else { None };
         let spare = alone.is_some().then(|| upkeep.spares.pop_front()).flatten();
-        let recycled = spare.is_some();
         let recipe = Recipe { disk: &self.disk, log: self.id, header, spare };
-        let made = recipe.make(&|| self.is_starving())?;
-        let fields = [
-            ("base", Value::U64(base)),
-            ("bytes", Value::U64(len)),
-            ("recycled", Value::Bool(recycled)),
-        ];
-        self.tell(Level::Debug, "segment_made", "made the next segment", &fields);
+        let (making, _) = upkeep.making.insert((recipe.begin()?, alone));
+        self.step(making)
+    }
+
+    fn step(&self, making: &mut Making) -> Result<Option<OpenSegment>> {
+        let made = making.step(&*self.disk, self.is_starving())?;
+        if let Some(made) = &made {
+            let fields = [
+                ("base", Value::U64(made.segment.base())),
+                ("bytes", Value::U64(made.segment.len())),
+                ("recycled", Value::Bool(making.is_recycled())),
+            ];
+            self.tell(Level::Debug, "segment_made", "made the next segment", &fields);
+        }
         Ok(made)
     }
 
@@ -144,38 +179,37 @@ impl Log {
         self.ring.len() + largest + 4 * self.options.window_bytes
     }
 
-    /// Index and checkpoint of each segment that was left and is durable.
-    fn seal_rolled(&self, upkeep: &mut Upkeep) -> Result<()> {
-        loop {
-            // Taken out only when both files are there: what fails is tried again.
-            let (segment, index, epoch) = {
-                let writer = self.writer.lock();
-                match writer.rolled.front() {
-                    Some(rolled) if rolled.segment.segment.end() <= self.durable() => {
-                        (rolled.segment.clone(), Arc::clone(&rolled.index), rolled.epoch)
-                    }
-                    _ => return Ok(()),
+    /// Index and checkpoint of the first segment that was left and is durable, if there is one.
+    fn seal_rolled(&self, upkeep: &mut Upkeep) -> Result<bool> {
+        // Taken out only when both files are there: what fails is tried again.
+        let (segment, index, epoch) = {
+            let writer = self.writer.lock();
+            match writer.rolled.front() {
+                Some(rolled) if rolled.segment.segment.end() <= self.durable() => {
+                    (rolled.segment.clone(), Arc::clone(&rolled.index), rolled.epoch)
                 }
-            };
-            checkpoints::store_index(&*self.disk, &segment.segment, &index)?;
-            {
-                let writer = self.writer.lock();
-                let Some(rolled) = writer.rolled.front() else { return Ok(()) };
-                upkeep.position = rolled.position;
-                upkeep.streams.clone_from(&rolled.streams);
+                _ => return Ok(false),
             }
-            upkeep.epoch = epoch;
-            self.store_checkpoint(upkeep, false)?;
-            self.writer.lock().rolled.pop_front();
-            let fields = [
-                ("base", Value::U64(segment.segment.base())),
-                ("bytes", Value::U64(segment.segment.len())),
-            ];
-            let message = "a segment is full, durable and indexed";
-            self.tell(Level::Debug, "segment_rolled", message, &fields);
-            // What was trimmed before the segment was left may have emptied it.
-            upkeep.look_for_dead |= upkeep.trimmed;
+        };
+        checkpoints::store_index(&*self.disk, &segment.segment, &index)?;
+        {
+            let writer = self.writer.lock();
+            let Some(rolled) = writer.rolled.front() else { return Ok(false) };
+            upkeep.position = rolled.position;
+            upkeep.streams.clone_from(&rolled.streams);
         }
+        upkeep.epoch = epoch;
+        self.store_checkpoint(upkeep, false)?;
+        self.writer.lock().rolled.pop_front();
+        let fields = [
+            ("base", Value::U64(segment.segment.base())),
+            ("bytes", Value::U64(segment.segment.len())),
+        ];
+        let message = "a segment is full, durable and indexed";
+        self.tell(Level::Debug, "segment_rolled", message, &fields);
+        // What was trimmed before the segment was left may have emptied it.
+        upkeep.look_for_dead |= upkeep.trimmed;
+        Ok(true)
     }
 
     fn store_checkpoint(&self, upkeep: &mut Upkeep, clean: bool) -> Result<()> {
@@ -302,7 +336,8 @@ impl Log {
     /// end, so that the next open scans nothing and every damage is known for one.
     pub(crate) fn store_clean_end(&self) -> Result<()> {
         let mut upkeep = self.upkeep.lock();
-        self.seal_rolled(&mut upkeep)?;
+        upkeep.making = None;
+        while self.seal_rolled(&mut upkeep)? {}
         let (index, position, streams, epoch, segment) = {
             let writer = self.writer.lock();
             (

@@ -55,6 +55,8 @@ pub(crate) struct Want {
     pub(crate) frame_len: u64,
     /// How many offsets it takes.
     pub(crate) records: u64,
+    /// The latest of its records' timestamps.
+    pub(crate) max_timestamp_ms: i64,
     /// A frame too large for the ring: a group of its own.
     pub(crate) large: bool,
 }
@@ -93,7 +95,7 @@ pub(crate) struct StreamState {
     /// Next offset to assign.
     pub(crate) end: u64,
     /// Runs within the current segment.
-    runs: Vec<RunEntry>,
+    pub(super) runs: Vec<RunEntry>,
     /// First offset within the current segment.
     first_here: u64,
     /// Of each segment left before it was durable: end of the newest frame, first offset.
@@ -225,7 +227,7 @@ impl Writer {
         self.records_total += want.records;
         self.bytes_total += want.frame_len;
         let stream = self.stream(want.stream).expect("checked above");
-        let first = stream.note(position, end, want.records);
+        let first = stream.note(position, end, want.records, want.max_timestamp_ms);
         if want.large {
             self.close_large(ring, end);
         } else {
@@ -464,7 +466,13 @@ impl StreamState {
     }
 
     /// Takes in a frame at `position..end`; returns its first offset.
-    pub(crate) fn note(&mut self, position: u64, end: u64, records: u64) -> u64 {
+    pub(crate) fn note(
+        &mut self,
+        position: u64,
+        end: u64,
+        records: u64,
+        max_timestamp_ms: i64,
+    ) -> u64 {
         let first = self.end;
         if records == 0 {
             return first;
@@ -472,11 +480,15 @@ impl StreamState {
         if self.runs.is_empty() {
             self.first_here = first;
         }
-        let in_run = self.last_end == position
-            && self.runs.last().is_some_and(|run| end - run.position.0 <= INDEX_RUN_BYTES);
-        if !in_run {
-            let run = RunEntry { first_offset: Offset(first), position: Position(position) };
-            self.runs.push(run);
+        let follows = self.last_end == position;
+        let run = self.runs.last_mut();
+        match run.filter(|run| follows && end - run.position.0 <= INDEX_RUN_BYTES) {
+            Some(run) => run.max_timestamp_ms = run.max_timestamp_ms.max(max_timestamp_ms),
+            None => self.runs.push(RunEntry {
+                first_offset: Offset(first),
+                position: Position(position),
+                max_timestamp_ms,
+            }),
         }
         self.last_end = end;
         self.end += records;

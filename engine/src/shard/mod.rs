@@ -75,12 +75,16 @@ impl Shard {
         Self { control, driver, clock, flushers: Vec::new(), completions: Vec::new(), ops: 0 }
     }
 
-    /// Waits as `next` says, takes in what has completed, and emits what can be emitted. An error
-    /// means that the driver is gone: every log is latched.
-    pub(crate) fn turn(&mut self, next: Next) -> Result<Next, std::io::Error> {
+    /// Waits as `next` says, but `limit` at most, takes in what has completed, and emits what can be
+    /// emitted. An error means that the driver is gone: every log is latched.
+    pub(crate) fn turn(&mut self, next: Next, limit: Duration) -> Result<Next, std::io::Error> {
         let timeout = match next {
             Next::Again => Some(Duration::ZERO),
             Next::Sleep(at) => at.map(|at| at.saturating_sub(self.clock.now())),
+        };
+        let timeout = match timeout {
+            None if limit == Duration::MAX => None,
+            timeout => Some(timeout.map_or(limit, |timeout| timeout.min(limit))),
         };
         let waited = self.driver.wait(timeout, &mut self.completions);
         if let Err(error) = waited {
@@ -101,7 +105,7 @@ impl Shard {
         }
         let (mut next, submitted) = self.emit(now);
         if submitted {
-            match self.driver.start() {
+            match self.driver.start(!limit.is_zero()) {
                 Ok(true) => {}
                 Ok(false) => next = Next::Again,
                 Err(error) => {
@@ -131,7 +135,7 @@ impl Shard {
         (earliest, submitted)
     }
 
-    fn fail(&self, error: &std::io::Error) {
+    pub(crate) fn fail(&self, error: &std::io::Error) {
         let cause: Arc<str> = format!("{}: {error}", self.driver.name()).into();
         let waiting = self.control.inbox.lock().clone();
         for log in self.flushers.iter().map(Flusher::log).chain(&waiting) {

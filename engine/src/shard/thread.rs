@@ -87,7 +87,7 @@ fn turn_until_closed(mut shard: Shard) {
 fn keep_turning(shard: &mut Shard) {
     let mut next = Next::Again;
     loop {
-        match shard.turn(next) {
+        match shard.turn(next, Duration::MAX) {
             Ok(then) => next = then,
             Err(_) => return,
         }

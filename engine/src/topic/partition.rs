@@ -15,9 +15,10 @@ use crate::config::{Ack, TimestampType};
 use crate::error::{Error, Result};
 use crate::format::frame::FrameKind;
 use crate::format::record_batch::{self, Form, Record};
-use crate::ids::{Appended, Offset, PartitionId, StreamId};
+use crate::ids::{Appended, Offset, PartitionId, StreamId, TimedOffset};
 use crate::log::Log;
 use crate::log::append::{Payload, Progress};
+use crate::log::times::Time;
 use crate::log::writer::Claim;
 
 /// One ordered stream of records; cheap to clone, usable from any thread, keeps its engine open.
@@ -289,6 +290,30 @@ impl Partition {
         let place =
             Place { log: &self.log, stream: self.stream, partition: self.id, label: self.label() };
         Reader::new(place, &self.host, start)
+    }
+
+    /// The first visible record of this time, in milliseconds since the epoch, or later: Kafka's
+    /// `ListOffsets` for a timestamp. Timestamps need not ascend: later records may be of earlier
+    /// times. Reads what the index cannot tell: about a batch, decompressed if it is compressed.
+    ///
+    /// # Errors
+    /// As [`Reader::next_batch`], and [`Error::UnknownTopic`] if the topic was deleted.
+    pub fn offset_for_time(&self, ms: i64) -> Result<Option<TimedOffset>> {
+        self.log.check_fork()?;
+        match self.log.search_time(self.stream, &self.label(), ms)? {
+            Time::At(found) => Ok(Some(found)),
+            Time::NotBefore(_) => Ok(None),
+        }
+    }
+
+    /// The visible record with the latest timestamp, the first if several have it: Kafka's
+    /// `ListOffsets` for the maximum timestamp. `None`: there are no records.
+    ///
+    /// # Errors
+    /// As [`offset_for_time`](Self::offset_for_time).
+    pub fn max_timestamp(&self) -> Result<Option<TimedOffset>> {
+        self.log.check_fork()?;
+        self.log.latest_time(self.stream, &self.label())
     }
 
     /// Where whole batches lie from `from` on: as many as fit into `max_bytes`, and at least one

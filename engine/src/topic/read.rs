@@ -14,6 +14,7 @@ use crate::ids::{Offset, PartitionId, StreamId};
 use crate::limits::BATCH_HEADER_BYTES;
 use crate::log::Log;
 use crate::log::reader::Cursor;
+use crate::log::times::Time;
 
 /// A wait of [`Follow`] is cut into pieces of this length; each end is a look around.
 pub(crate) const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
@@ -27,6 +28,9 @@ pub enum Start {
     Latest,
     /// At this offset.
     Offset(Offset),
+    /// At the first record of this time, in milliseconds since the epoch, or later; where the
+    /// visible records end if there is none, so that one which comes is not missed.
+    Time(i64),
 }
 
 /// What a reader is made for.
@@ -91,6 +95,10 @@ impl Reader {
             Start::Earliest => bounds.log_start,
             Start::Latest => bounds.end,
             Start::Offset(offset) => offset.0,
+            Start::Time(ms) => match self.log.search_time(self.stream, &label, ms)? {
+                Time::At(found) => found.offset.0,
+                Time::NotBefore(offset) => offset,
+            },
         };
         if !(bounds.log_start..=bounds.end).contains(&offset) {
             return Err(Error::OffsetOutOfRange {

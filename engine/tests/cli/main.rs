@@ -4,8 +4,11 @@
 
 mod append;
 mod bad_input;
+mod bench;
 mod disk;
+mod doctor;
 mod harness;
 mod inspect;
+mod json;
 mod read;
 mod topics;

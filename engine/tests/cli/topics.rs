@@ -75,7 +75,18 @@ fn stat_tells_what_was_chosen_and_why() {
 #[test]
 fn every_command_has_help_with_examples() {
     let place = Place::new();
-    let commands = ["create-topic", "topics", "stat", "trim", "append", "read", "dump", "verify"];
+    let commands = [
+        "create-topic",
+        "topics",
+        "stat",
+        "trim",
+        "append",
+        "read",
+        "dump",
+        "verify",
+        "doctor",
+        "bench",
+    ];
     let all = place.run(&["--help"]).succeeds().text();
     assert!(all.contains("Exit codes:"), "{all}");
     for command in commands {

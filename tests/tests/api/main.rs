@@ -6,6 +6,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "a result that is looked at is used up")]
 
 mod append;
+mod caller;
 mod close;
 mod completions;
 mod compression;
@@ -18,6 +19,7 @@ mod order;
 mod read;
 mod send;
 mod shards;
+mod times;
 mod topic;
 mod topics;
 mod trim;

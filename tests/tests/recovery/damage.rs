@@ -1,6 +1,6 @@
 //! Rot and other hands: what is proven durable is never cut, and what is damaged is named.
 
-use ringlog::sim::Crash;
+use ringlog::sim::{Crash, FaultError, FaultOp};
 use ringlog::{Engine, Error, Flush, Offset, Partition, Record, Start};
 use ringlog_tests::world::{World, append, expected, log, topic, value, values};
 
@@ -189,6 +189,13 @@ fn one_bad_checkpoint_is_replaced_by_the_older_and_two_are_refused_untouched() {
             let safe = topic(&engine, "safe", Flush::Sync);
             assert_eq!(values(&safe).unwrap(), expected(200, LEN));
         }
+        if let [_, newest] = &checkpoints[..] {
+            // Longer than any checkpoint: not even read.
+            let world = world.fork(3);
+            world.disk.truncate(newest, 1 << 40).unwrap();
+            let safe = topic(&world.open(), "safe", Flush::Sync);
+            assert_eq!(values(&safe).unwrap(), expected(200, LEN));
+        }
         let world = world.fork(2);
         for checkpoint in &checkpoints {
             world.disk.corrupt(checkpoint, 30, 1).unwrap();
@@ -201,6 +208,29 @@ fn one_bad_checkpoint_is_replaced_by_the_older_and_two_are_refused_untouched() {
         assert!(matches!(refused, Error::Corrupt { .. }), "{refused}");
         assert!(refused.to_string().contains("checkpoint-"), "{refused}");
         assert!(inside(&world) == before, "{dir} was touched");
+    }
+}
+
+#[test]
+fn a_checkpoint_that_the_medium_does_not_give_back_is_replaced_by_the_older() {
+    let reads = |nth: u64| {
+        let world = killed(12, 200);
+        world.disk.fail_nth(FaultOp::Read, nth, FaultError::Io);
+        world.try_open().map(|engine| {
+            let safe = topic(&engine, "safe", Flush::Sync);
+            match values(&safe) {
+                Ok(found) => assert_eq!(found, expected(200, LEN), "read {nth} failed"),
+                Err(error) => assert!(matches!(error, Error::Io { .. }), "{error}"),
+            }
+        })
+    };
+    // Whichever read it is: an error that names a file, or all of it; and a checkpoint is among
+    // those that can be done without.
+    let outcomes: Vec<_> = (1..12).map(reads).collect();
+    assert!(outcomes.iter().any(Result::is_ok));
+    for error in outcomes.into_iter().filter_map(Result::err) {
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+        assert!(!error.to_string().contains("log-001/checkpoint-"), "{error}");
     }
 }
 

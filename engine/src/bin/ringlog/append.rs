@@ -9,6 +9,8 @@ use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 
+use serde_json::json;
+
 use ringlog::{Ack, AppendFuture, AppendOptions, Appended, Error, Partition, Record};
 
 use crate::args::{Append, FlushArg, Place};
@@ -256,7 +258,10 @@ impl Consumer<'_> {
         let appended = appended.map_err(|error| self.session.failure(&error))?;
         self.acknowledged += 1;
         self.progress.advance(len_bytes as u64 + 1);
-        if self.args.print_acks {
+        if self.args.json {
+            let (partition, offset) = (self.args.partition, appended.first.0);
+            self.output.json(&json!({ "partition": partition, "offset": offset }))?;
+        } else if self.args.print_acks {
             self.output.line(format_args!("ACK {} {}", self.args.partition, appended.first))?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -62,6 +62,8 @@ pub enum Command {
     Read(Read),
     Dump(Dump),
     Verify(Verify),
+    Doctor(Doctor),
+    Bench(Bench),
 }
 
 /// Make a topic, and the data directory if it is not there
@@ -82,6 +84,9 @@ pub struct CreateTopic {
     /// When its records are acknowledged: `sync` when durable, `async` when written
     #[arg(long, value_enum, default_value = "sync")]
     pub flush: FlushArg,
+    /// Print what was made as one JSON object
+    #[arg(long)]
+    pub json: bool,
     /// How its batches are compressed: none, gzip, snappy, lz4 or zstd
     #[arg(long, value_name = "CODEC", default_value_t)]
     pub compression: ringlog::Compression,
@@ -136,6 +141,9 @@ pub struct Trim {
     /// The first offset to keep
     #[arg(long, value_name = "OFFSET")]
     pub before: u64,
+    /// Print where the partition begins now as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Append each line of standard input as a record
@@ -171,6 +179,9 @@ pub struct Append {
     /// Print `ACK <partition> <offset>` for each record once it is acknowledged
     #[arg(long)]
     pub print_acks: bool,
+    /// Print them as JSON instead: {"partition": 0, "offset": 17}
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Write the values to standard output, byte for byte, each with its newline
@@ -181,6 +192,8 @@ pub struct Append {
 Examples:
   ringlog --data data read orders
   ringlog --data data read orders --partition 1 --from 1000 --max 10
+  ringlog --data data read orders --json | jq -r .key
+  ringlog --data data read orders --from-time $(date -d '1 hour ago' +%s000)
   ringlog --data data read names --null | xargs -0 ls -d")]
 pub struct Read {
     /// The topic
@@ -191,12 +204,19 @@ pub struct Read {
     /// Where to begin: earliest, latest, or an offset
     #[arg(long, value_name = "WHERE", default_value = "earliest")]
     pub from: From,
+    /// Begin at the first record of this time or later, in milliseconds since the epoch
+    #[arg(long, value_name = "MS", conflicts_with = "from", allow_negative_numbers = true)]
+    pub from_time: Option<i64>,
     /// At most so many values, all partitions together
     #[arg(long, value_name = "N")]
     pub max: Option<u64>,
     /// End values with a NUL byte instead of a newline
     #[arg(long)]
     pub null: bool,
+    /// One JSON object a line for each record: partition, offset, timestamp, key, value,
+    /// headers. Bytes that are UTF-8 are a string, others an object {"base64": "..."}
+    #[arg(long, conflicts_with = "null")]
+    pub json: bool,
 }
 
 /// Show segments, groups, frames and batches as they lie on disk
@@ -232,6 +252,58 @@ pub struct Verify {
     /// One JSON object instead
     #[arg(long)]
     pub json: bool,
+}
+
+/// Say what this machine and this directory can promise, in words
+///
+/// Looks at the kernel, io_uring, limits, filesystem and device; opens an engine in a scratch
+/// directory beside the data (or above it, if it is not there yet), asks it what it chose, and
+/// removes it. Needs no special rights, changes nothing else, and may run beside a writer. Ends with
+/// 6 if durable cannot be promised.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ringlog --data data doctor
+  ringlog --data /mnt/new-disk doctor --json | jq .chosen.driver_reason")]
+pub struct Doctor {
+    /// One JSON object instead
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Measure the device, and what Ringlog makes of it, in one run
+///
+/// Works in a scratch directory inside DIR and removes it, after ^C too; DIR must not be a data
+/// directory, only a place on the disk to be measured. No phase writes more than 1 GiB or an eighth
+/// of what is free.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ringlog --data /mnt/disk bench
+  ringlog --data . bench --seconds 10 --record-bytes 100 --in-flight 256 --json")]
+pub struct Bench {
+    /// How long each of the seven phases lasts at most
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// Length of each value
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = record_bytes)]
+    pub record_bytes: usize,
+    /// How many appends wait for their acknowledgement at once, in the phase with many
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = in_flight)]
+    pub in_flight: usize,
+    /// One JSON object instead of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn record_bytes(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=16 << 20).contains(number));
+    number.ok_or_else(|| "not a number from 1 to 16777216".to_owned())
+}
+
+fn in_flight(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=4096).contains(number));
+    number.ok_or_else(|| "not a number from 1 to 4096".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

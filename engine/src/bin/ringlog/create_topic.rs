@@ -4,6 +4,7 @@ use ringlog::{Flush, TopicSpec};
 
 use crate::args::{CreateTopic, FlushArg, Place};
 use crate::exit::Failure;
+use crate::output::Output;
 
 pub fn run(place: &Place, args: &CreateTopic) -> Result<(), Failure> {
     place.with_engine(true, |session| {
@@ -16,7 +17,13 @@ pub fn run(place: &Place, args: &CreateTopic) -> Result<(), Failure> {
             .flush(flush)
             .compression(args.compression)
             .timestamps(args.timestamps);
-        session.engine.create_topic(spec).map_err(|error| session.failure(&error))?;
-        Ok(())
+        let topic = session.engine.create_topic(spec).map_err(|error| session.failure(&error))?;
+        if !args.json {
+            return Ok(());
+        }
+        let info = topic.describe().map_err(|error| session.failure(&error))?;
+        let mut output = Output::new();
+        output.json(&info)?;
+        output.flush()
     })
 }

@@ -2,7 +2,9 @@
 
 mod append;
 mod args;
+mod bench;
 mod create_topic;
+mod doctor;
 mod dump;
 mod exit;
 mod input;
@@ -10,6 +12,7 @@ mod interrupt;
 mod output;
 mod progress;
 mod read;
+mod record;
 mod session;
 mod stat;
 mod topics;
@@ -44,5 +47,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Read(args) => read::run(place, args, &interrupt),
         Command::Dump(args) => dump::run(place, args, &interrupt),
         Command::Verify(args) => verify::run(place, args),
+        Command::Bench(args) => bench::run(place, args, &interrupt),
+        Command::Doctor(args) => doctor::run(place, args),
     }
 }

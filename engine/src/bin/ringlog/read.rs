@@ -6,6 +6,7 @@ use crate::args::{From, Place, Read};
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
+use crate::record;
 use crate::session::Session;
 
 pub fn run(place: &Place, args: &Read, interrupt: &Interrupt) -> Result<(), Failure> {
@@ -15,12 +16,14 @@ pub fn run(place: &Place, args: &Read, interrupt: &Interrupt) -> Result<(), Fail
             session,
             interrupt,
             output: Output::new(),
-            start: match args.from {
-                From::Earliest => Start::Earliest,
-                From::Latest => Start::Latest,
-                From::Offset(offset) => Start::Offset(Offset(offset)),
+            start: match (args.from_time, args.from) {
+                (Some(ms), _) => Start::Time(ms),
+                (None, From::Earliest) => Start::Earliest,
+                (None, From::Latest) => Start::Latest,
+                (None, From::Offset(offset)) => Start::Offset(Offset(offset)),
             },
             end: if args.null { b"\0" } else { b"\n" },
+            json: args.json,
             left: args.max.unwrap_or(u64::MAX),
         };
         command.topic(&topic, args.partition)?;
@@ -34,6 +37,7 @@ struct Command<'a> {
     output: Output,
     start: Start,
     end: &'static [u8],
+    json: bool,
     /// How many values may still be written.
     left: u64,
 }
@@ -63,6 +67,10 @@ impl Command<'_> {
                     break;
                 }
                 self.left -= 1;
+                if self.json {
+                    self.output.json(&record::json(partition.id(), &record))?;
+                    continue;
+                }
                 self.output.bytes(record.value().unwrap_or_default())?;
                 self.output.bytes(self.end)?;
             }

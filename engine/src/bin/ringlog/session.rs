@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ringlog::{Backend, Engine, Error};
+use ringlog::{Backend, Engine, Error, Options};
 
 use crate::args::{BackendArg, Place};
 use crate::exit::{Exit, Failure};
@@ -32,13 +32,8 @@ impl Place {
         })
     }
 
-    /// Opens the directory, runs `body`, and closes cleanly whether that succeeded or not.
-    pub fn with_engine(
-        &self,
-        create: bool,
-        body: impl FnOnce(&Session<'_>) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let data = self.data()?;
+    /// How to open it.
+    pub fn options(&self, create: bool) -> Options {
         let backend = match self.backend {
             BackendArg::Auto => Backend::Auto,
             BackendArg::Uring => Backend::Uring,
@@ -49,6 +44,17 @@ impl Place {
         if let Some(len_bytes) = self.segment_bytes {
             options = options.segment_bytes(len_bytes);
         }
+        options
+    }
+
+    /// Opens the directory, runs `body`, and closes cleanly whether that succeeded or not.
+    pub fn with_engine(
+        &self,
+        create: bool,
+        body: impl FnOnce(&Session<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let data = self.data()?;
+        let options = self.options(create);
         let engine = options.open(data).map_err(|error| Failure::engine(data, &error))?;
         let session = Session { engine, data };
         let done = body(&session);

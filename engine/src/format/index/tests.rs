@@ -4,7 +4,9 @@ use super::*;
 use crate::format::golden;
 
 fn run(first_offset: u64, position: u64) -> RunEntry {
-    RunEntry { first_offset: Offset(first_offset), position: Position(position) }
+    let max_timestamp_ms = 1000 - (first_offset as i64);
+    let first_offset = Offset(first_offset);
+    RunEntry { first_offset, position: Position(position), max_timestamp_ms }
 }
 
 fn sample() -> SegmentIndex {
@@ -30,12 +32,12 @@ fn sample() -> SegmentIndex {
 fn patched(at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut all = sample().encode();
     all[at..at + bytes.len()].copy_from_slice(bytes);
-    let runs = [(64, 184..216), (104, 216..216), (144, 216..232)];
+    let runs = [(64, 208..256), (112, 256..256), (160, 256..280)];
     for (entry, runs) in runs {
         let checksum = crc32c::crc32c(&all[runs]);
         all[entry + 32..entry + 36].copy_from_slice(&checksum.to_le_bytes());
     }
-    let checksum = crc32c::crc32c(&all[64..184]);
+    let checksum = crc32c::crc32c(&all[64..208]);
     all[60..64].copy_from_slice(&checksum.to_le_bytes());
     let checksum = crc32c::crc32c(&all[COVERED_FROM..64]);
     all[8..12].copy_from_slice(&checksum.to_le_bytes());
@@ -61,6 +63,7 @@ fn a_directory_is_read_without_the_runs() {
         let is_its = |entry: &&DirectoryEntry| entry.stream == stream.stream;
         let entry = directory.entries.iter().find(is_its).unwrap();
         assert_eq!((entry.first, entry.end), (stream.first, stream.end));
+        assert_eq!(entry.max_timestamp_ms, stream.max_timestamp_ms());
         let at = entry.runs_at as usize;
         let runs = &bytes[at..at + entry.runs_len_bytes()];
         assert_eq!(directory.decode_runs(entry, runs).as_ref(), Ok(&stream.runs));
@@ -91,9 +94,11 @@ fn fields_that_lie_are_refused_even_when_checksummed() {
     assert_eq!(refused(80, &[0; 8]), IndexError::Field("entry"));
     assert_eq!(refused(88, &[0xff; 8]), IndexError::Field("place of runs"));
     assert_eq!(refused(100, &[1]), IndexError::Field("entry"));
-    assert_eq!(refused(184, &[99]), IndexError::Field("order of runs"));
-    assert_eq!(refused(192, &[0xff; 8]), IndexError::Field("order of runs"));
-    assert_eq!(refused(200, &[100]), IndexError::Field("order of runs"));
+    assert_eq!(refused(208, &[99]), IndexError::Field("order of runs"));
+    assert_eq!(refused(216, &[0xff; 8]), IndexError::Field("order of runs"));
+    assert_eq!(refused(232, &[100]), IndexError::Field("order of runs"));
+    assert_eq!(refused(104, &[0xff]), IndexError::Field("latest timestamp"));
+    assert_eq!(refused(224, &[0xff; 4]), IndexError::Field("latest timestamp"));
 }
 
 /// An index in which each stream has this many runs.
@@ -124,7 +129,7 @@ proptest! {
 
     #[test]
     fn hostile_checksummed_bytes_never_panic(
-        at in 16_usize..200,
+        at in 16_usize..240,
         bytes in prop::collection::vec(any::<u8>(), 0..32),
     ) {
         let bytes = patched(at, &bytes);

@@ -182,10 +182,15 @@ impl CompletionQueue {
         }
         if self.host.is_caller_driven() {
             let mut took = 0;
-            self.host.block_on(timeout, &mut |_| {
+            let mut listens = false;
+            self.host.block_on(timeout, &mut |context| {
+                if !std::mem::replace(&mut listens, true) {
+                    self.signal.turn_with(Some(context.waker()));
+                }
                 took = self.take(out, max);
                 if took > 0 || self.signal.take_woken() { Poll::Ready(()) } else { Poll::Pending }
             });
+            self.signal.turn_with(None);
             return Ok(took);
         }
         self.signal.listen(true);

@@ -28,6 +28,9 @@ pub(super) struct Signal {
     woken: AtomicBool,
     /// Readers for which there may be more, by their number in the queue.
     readers: Mutex<Vec<u64>>,
+    /// The poller turns shards, and sleeps in them: whom to wake then.
+    turner: Mutex<Option<std::task::Waker>>,
+    turning: AtomicBool,
 }
 
 impl Signal {
@@ -39,6 +42,8 @@ impl Signal {
             sleeping: AtomicBool::new(false),
             woken: AtomicBool::new(false),
             readers: Mutex::default(),
+            turner: Mutex::default(),
+            turning: AtomicBool::new(false),
         })
     }
 
@@ -46,9 +51,24 @@ impl Signal {
     pub(super) fn raise(&self) {
         let listened =
             || self.watched.load(Ordering::SeqCst) || self.sleeping.load(Ordering::SeqCst);
-        if !self.raised.swap(true, Ordering::SeqCst) && listened() {
+        if self.raised.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if listened() {
             self.event.wake();
         }
+        if self.turning.load(Ordering::SeqCst)
+            && let Some(waker) = &*self.turner.lock()
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// From now on [`raise`](Self::raise) wakes this; `None`: nobody any more. The caller looks for
+    /// completions afterwards.
+    pub(super) fn turn_with(&self, waker: Option<&std::task::Waker>) {
+        *self.turner.lock() = waker.cloned();
+        self.turning.store(waker.is_some(), Ordering::SeqCst);
     }
 
     /// Before looking for completions: what comes from now on raises it anew.
