@@ -258,7 +258,8 @@ pub struct Verify {
 ///
 /// Looks at the kernel, io_uring, limits, filesystem and device; opens an engine in a scratch
 /// directory beside the data (or above it, if it is not there yet), asks it what it chose, and
-/// removes it. Needs no special rights, changes nothing else, and may run beside a writer. Ends with
+/// removes it. Needs no special rights, changes nothing else, and may run beside a writer. Ends
+/// with
 /// 6 if durable cannot be promised.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -283,7 +284,8 @@ Examples:
   ringlog --data . bench --seconds 10 --record-bytes 100 --in-flight 256 --json")]
 pub struct Bench {
     /// How long each of the seven phases lasts at most
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(value_parser = value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
     /// Length of each value
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = record_bytes)]
