@@ -2,8 +2,8 @@
 
 use ringlog::{Flush, TopicSpec};
 
-use crate::args::{CreateTopic, FlushArg, Place};
-use crate::exit::Failure;
+use super::args::{CreateTopic, FlushArg, Place};
+use super::exit::Failure;
 
 pub fn run(place: &Place, args: &CreateTopic) -> Result<(), Failure> {
     place.with_engine(true, |session| {

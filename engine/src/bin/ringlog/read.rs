@@ -2,11 +2,11 @@
 
 use ringlog::{Offset, Partition, Start, Topic};
 
-use crate::args::{From, Place, Read};
-use crate::exit::{Exit, Failure};
-use crate::interrupt::Interrupt;
-use crate::output::Output;
-use crate::session::Session;
+use super::args::{From, Place, Read};
+use super::exit::{Exit, Failure};
+use super::interrupt::Interrupt;
+use super::output::Output;
+use super::session::Session;
 
 pub fn run(place: &Place, args: &Read, interrupt: &Interrupt) -> Result<(), Failure> {
     place.with_engine(false, |session| {

@@ -2,8 +2,8 @@
 
 use ringlog::Offset;
 
-use crate::args::{Place, Trim};
-use crate::exit::Failure;
+use super::args::{Place, Trim};
+use super::exit::Failure;
 
 pub fn run(place: &Place, args: &Trim) -> Result<(), Failure> {
     place.with_engine(false, |session| {
