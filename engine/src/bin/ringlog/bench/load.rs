@@ -8,8 +8,8 @@ use ringlog::{Capabilities, Engine, Error, Flush, Partition, Record, Start, Topi
 
 use super::device;
 use super::run::{Run, Step};
-use crate::args::{Bench, Place};
-use crate::exit::Failure;
+use super::super::args::{Bench, Place};
+use super::super::exit::Failure;
 
 const ONE: &str = "durable appends, one at a time";
 const MANY: &str = "durable appends, many in flight";
