@@ -107,6 +107,26 @@
 #define RINGLOG_TIMESTAMP_ZERO INT64_MIN
 
 /*
+ Routine of the inside: segments, checkpoints.
+ */
+#define RINGLOG_LOG_DEBUG 0
+
+/*
+ Opened, closed, a topic made.
+ */
+#define RINGLOG_LOG_INFO 1
+
+/*
+ It goes on, with less: a fallback, something lost to a crash, no space.
+ */
+#define RINGLOG_LOG_WARN 2
+
+/*
+ A log takes no more appends.
+ */
+#define RINGLOG_LOG_ERROR 3
+
+/*
  Refuse a directory that is not there, instead of making it.
  */
 #define RINGLOG_OPEN_NO_CREATE 1
@@ -116,6 +136,16 @@
  flush.
  */
 #define RINGLOG_OPEN_ALLOW_VOLATILE 2
+
+/*
+ Keep each shard's thread on a processor of its own.
+ */
+#define RINGLOG_OPEN_PIN_SHARDS 4
+
+/*
+ Read sealed segments by copy instead of through mappings.
+ */
+#define RINGLOG_OPEN_NO_MMAP 8
 
 /*
  io_uring where it is there and allowed, else plain.
@@ -141,6 +171,41 @@
  A topic whose appends are acknowledged when written: they survive the process.
  */
 #define RINGLOG_FLUSH_ASYNC 1
+
+/*
+ Batches as they are.
+ */
+#define RINGLOG_COMPRESSION_NONE 0
+
+/*
+ Small, and slow.
+ */
+#define RINGLOG_COMPRESSION_GZIP 1
+
+/*
+ Fast.
+ */
+#define RINGLOG_COMPRESSION_SNAPPY 2
+
+/*
+ Fast, and the fastest to read.
+ */
+#define RINGLOG_COMPRESSION_LZ4 3
+
+/*
+ Small, and less slow.
+ */
+#define RINGLOG_COMPRESSION_ZSTD 4
+
+/*
+ Records keep the time that they were given, or the engine's when they were appended.
+ */
+#define RINGLOG_TIME_CREATE 0
+
+/*
+ Records have the time of their append, whatever they were given.
+ */
+#define RINGLOG_TIME_APPEND 1
 
 /*
  At the first retained record; `at` is not used.
@@ -191,10 +256,22 @@ typedef struct ringlog_engine ringlog_engine;
 typedef struct ringlog_error ringlog_error;
 
 /*
+ Where whole record batches of a partition lie. Immutable, thread-safe; the caller's until
+ `ringlog_extents_free`, and until then the files are used for nothing else.
+ */
+typedef struct ringlog_extents ringlog_extents;
+
+/*
  Reads one partition, one thread at a time. Holds its engine open; the caller's until
  `ringlog_reader_free`.
  */
 typedef struct ringlog_reader ringlog_reader;
+
+/*
+ Sends the batches of a partition one after the other, keeping its place. One thread at a time;
+ holds its engine open; the caller's until `ringlog_sender_free`.
+ */
+typedef struct ringlog_sender ringlog_sender;
 
 /*
  One partition of a topic. Thread-safe; holds its engine open; the caller's until
@@ -354,6 +431,16 @@ typedef struct ringlog_completion {
 } ringlog_completion;
 
 /*
+ Hears what an engine does: `level` is `RINGLOG_LOG_*`, `name` says for programs what it is and
+ is never renamed ("opened", "latched"), `message` for people, with all its numbers. Both
+ texts are the library's, and gone when the function returns.
+
+ Called from whichever thread it happens on, the engine's own among them, where it holds up the
+ log: it must not block, must not call the engine, and must return.
+ */
+typedef void (*ringlog_log_fn)(void *context, uint32_t level, const char *name, const char *message);
+
+/*
  How an engine is opened. Set `size` to its sizeof and what is not wanted to zero.
  */
 typedef struct ringlog_open_options {
@@ -406,7 +493,95 @@ typedef struct ringlog_open_options {
    How long the last `_free` may take to flush. 0: 30 s.
    */
   int64_t close_timeout_ns;
+  /*
+   How many shards, each a thread with logs of its own. 0: one.
+   */
+  uint32_t shards;
+  /*
+   Most groups of one log being written at once. 0: two.
+   */
+  uint32_t groups_in_flight;
+  /*
+   Most bytes that batches and extents still held may pin. 0: 1 GiB.
+   */
+  uint64_t pinned_bytes_max;
+  /*
+   Hears what the engine does, from its first event on; may be NULL.
+   */
+  ringlog_log_fn log;
+  /*
+   What `log` is called with. It must live until the engine's last handle is freed.
+   */
+  void *log_context;
 } ringlog_open_options;
+
+/*
+ One piece: a range of a file, or bytes in memory. Both belong to the extents: do not close the
+ descriptor, nor use it after them.
+ */
+typedef struct ringlog_extent {
+  /*
+   A file open for reading only; -1: the piece is in memory.
+   */
+  int32_t fd;
+  /*
+   0.
+   */
+  uint32_t reserved;
+  /*
+   Its first byte in the file.
+   */
+  uint64_t offset;
+  /*
+   Its length in bytes.
+   */
+  uint64_t len;
+  /*
+   Its bytes in memory; NULL of a file.
+   */
+  const uint8_t *memory;
+} ringlog_extent;
+
+/*
+ What of a partition a sender has sent.
+ */
+typedef struct ringlog_sent {
+  /*
+   The offset after the last record batch that was sent whole, by this call or before.
+   */
+  uint64_t next_offset;
+  /*
+   Bytes taken by the descriptor in this call.
+   */
+  uint64_t bytes;
+  /*
+   1: everything asked for was sent. 0: the peer may have a part of a batch, and the next call
+   goes on with the rest of it.
+   */
+  uint32_t complete;
+  /*
+   0.
+   */
+  uint32_t reserved;
+} ringlog_sent;
+
+/*
+ Where a record is.
+ */
+typedef struct ringlog_record_id {
+  /*
+   Its offset in the partition.
+   */
+  uint64_t offset;
+  /*
+   The partition.
+   */
+  uint32_t partition;
+  /*
+   0.
+   */
+  uint32_t reserved;
+} ringlog_record_id;
 
 /*
  What a new topic shall be. Set `size` to its sizeof and what is not wanted to zero.
@@ -424,6 +599,14 @@ typedef struct ringlog_topic_options {
    `RINGLOG_FLUSH_*`.
    */
   uint32_t flush;
+  /*
+   How its batches are compressed, `RINGLOG_COMPRESSION_*`.
+   */
+  uint32_t compression;
+  /*
+   Whose time its records have, `RINGLOG_TIME_*`.
+   */
+  uint32_t timestamps;
 } ringlog_topic_options;
 
 /*
@@ -446,6 +629,14 @@ typedef struct ringlog_topic_info {
    `RINGLOG_FLUSH_*`.
    */
   uint32_t flush;
+  /*
+   `RINGLOG_COMPRESSION_*`; `UINT32_MAX`: one that this library has no number for.
+   */
+  uint32_t compression;
+  /*
+   `RINGLOG_TIME_*`; `UINT32_MAX`: one that this library has no number for.
+   */
+  uint32_t timestamps;
 } ringlog_topic_info;
 
 /*
@@ -468,6 +659,14 @@ typedef struct ringlog_stream_info {
    Its number in the topic.
    */
   uint32_t partition;
+  /*
+   The log that holds it, `log-<number>`.
+   */
+  uint32_t log;
+  /*
+   The shard that flushes this log as long as the engine is open.
+   */
+  uint32_t shard;
   /*
    0.
    */
@@ -613,6 +812,11 @@ typedef struct ringlog_stream_info {
  An error that this library has no code for; the message says what.
  */
 #define RINGLOG_E_OTHER -27
+
+/*
+ Some partitions took their part of an append, others did not.
+ */
+#define RINGLOG_E_PARTLY_APPENDED -28
 
 #ifdef __cplusplus
 extern "C" {
@@ -899,6 +1103,16 @@ ringlog_status ringlog_capabilities_json(const struct ringlog_engine *engine,
                                          struct ringlog_error **error);
 
 /*
+ The counters as Prometheus text, for a scrape. On success `*text` is the caller's until
+ `ringlog_text_free`.
+
+ Thread-safe. Takes each log's lock for an instant.
+ */
+ringlog_status ringlog_metrics_prometheus(const struct ringlog_engine *engine,
+                                          struct ringlog_text **text,
+                                          struct ringlog_error **error);
+
+/*
  The error's `RINGLOG_E_*`; `RINGLOG_OK` for NULL. Thread-safe, never blocks.
  */
 ringlog_status ringlog_error_code(const struct ringlog_error *error);
@@ -924,6 +1138,116 @@ int32_t ringlog_error_errno(const struct ringlog_error *error);
  Frees an error; NULL is fine. Never blocks.
  */
 void ringlog_error_free(struct ringlog_error *error);
+
+/*
+ Where whole record batches lie from the offset `from` on: as many as fit into `max_bytes`, and
+ at least one if there is one; what readers may see, and nothing beyond. One after the other the
+ pieces are Kafka RecordBatches v2, the first of which may begin before `from`. What is still in
+ the ring comes as memory. On success `*extents` is the caller's until `ringlog_extents_free`,
+ and `*next_offset` is where to go on: `from` if there was nothing.
+
+ Thread-safe. Does not wait, but may read the disk.
+ Errors: `OFFSET_OUT_OF_RANGE`, `CORRUPT`, `PINNED`, `IO`.
+ */
+ringlog_status ringlog_extents_new(const struct ringlog_stream *stream,
+                                   uint64_t from,
+                                   uint64_t max_bytes,
+                                   struct ringlog_extents **extents,
+                                   uint64_t *next_offset,
+                                   struct ringlog_error **error);
+
+/*
+ How many pieces there are; 0 for NULL. Thread-safe, never blocks.
+ */
+size_t ringlog_extents_len(const struct ringlog_extents *extents);
+
+/*
+ The pieces from index `from` on, `cap` at most; `elem_size` is sizeof(ringlog_extent). On
+ success `*count` says how many.
+
+ Thread-safe, never blocks.
+ */
+ringlog_status ringlog_extents_get(const struct ringlog_extents *extents,
+                                   size_t from,
+                                   struct ringlog_extent *to,
+                                   size_t cap,
+                                   size_t elem_size,
+                                   size_t *count,
+                                   struct ringlog_error **error);
+
+/*
+ Gives the files free; NULL is fine. Never blocks.
+ */
+void ringlog_extents_free(struct ringlog_extents *extents);
+
+/*
+ A sender of a partition's record batches from the offset `from` on. On success `*sender` is the
+ caller's until `ringlog_sender_free`.
+
+ Thread-safe. Does not wait.
+ Errors: `OFFSET_OUT_OF_RANGE`, `UNKNOWN_TOPIC`.
+ */
+ringlog_status ringlog_sender_open(const struct ringlog_stream *stream,
+                                   uint64_t from,
+                                   struct ringlog_sender **sender,
+                                   struct ringlog_error **error);
+
+/*
+ Sends what a call before has left, then further whole record batches up to `max_bytes` and at
+ least one, until nothing more is visible: to a socket, a pipe or a file. What lies in segment
+ files is not copied through this process. `sent_size` is sizeof(ringlog_sent). On success
+ `*sent` says what went.
+
+ One thread at a time, also for the descriptor. Blocks up to `timeout_ns` in all for a peer that
+ does not take it; with 0, and a descriptor that does not block, it sends what is taken at once.
+ Errors: `PEER` if the peer has closed; `CORRUPT`, `OFFSET_OUT_OF_RANGE`: what lies before it was
+ sent, and the sender keeps its place; `IN_USE`.
+ */
+ringlog_status ringlog_sender_send(struct ringlog_sender *sender,
+                                   int32_t fd,
+                                   uint64_t max_bytes,
+                                   int64_t timeout_ns,
+                                   struct ringlog_sent *sent,
+                                   size_t sent_size,
+                                   struct ringlog_error **error);
+
+/*
+ Frees the sender; NULL is fine. Blocks only if it is the engine's last handle: see
+ `ringlog_engine_free`.
+ */
+void ringlog_sender_free(struct ringlog_sender *sender);
+
+/*
+ Appends `n` records, each to the partition of its key (Kafka's default: murmur2; without a key
+ the next in turn), and waits for all acknowledgements. What goes to one partition is one batch
+ there, in the order given; nothing makes batches of several partitions whole or absent together.
+ `record_size` is sizeof(ringlog_record), `id_size` sizeof(ringlog_record_id). On success `ids`,
+ which may be NULL, has where each of the `n` records is. `flags` are `RINGLOG_APPEND_*`.
+
+ Thread-safe. Blocks up to `timeout_ns`, for room and for the acknowledgements.
+ Errors: as `ringlog_append`; `PARTLY_APPENDED` if some partitions took their part and others
+ did not.
+ */
+ringlog_status ringlog_topic_append(const struct ringlog_topic *topic,
+                                    const struct ringlog_record *records,
+                                    size_t n,
+                                    size_t record_size,
+                                    uint32_t flags,
+                                    int64_t timeout_ns,
+                                    struct ringlog_record_id *ids,
+                                    size_t id_size,
+                                    struct ringlog_error **error);
+
+/*
+ The partition that a record with this key goes to; with an absent key the next in turn. On
+ success it is in `*partition`.
+
+ Thread-safe, never blocks.
+ */
+ringlog_status ringlog_topic_partition_for(const struct ringlog_topic *topic,
+                                           struct ringlog_bytes key,
+                                           uint32_t *partition,
+                                           struct ringlog_error **error);
 
 /*
  A reader of a partition from `start` (`RINGLOG_START_*`) and `at` on. `flags` are

@@ -157,6 +157,43 @@ struct AppendOptions {
     Timeout timeout = Timeout::standard();
 };
 
+namespace detail {
+
+/// Records as C has them; headers of all records in one array.
+struct Raw {
+    Raw(const Record *records, std::size_t count) {
+        std::size_t total = 0;
+        for (std::size_t at = 0; at < count; at++) {
+            total += records[at].headers.size();
+        }
+        headers.reserve(total);
+        for (std::size_t at = 0; at < count; at++) {
+            add(records[at]);
+        }
+    }
+
+    void add(const Record &record) {
+        ringlog_record raw{};
+        raw.key = detail::bytes(record.key);
+        raw.value = detail::bytes(record.value);
+        raw.n_headers = record.headers.size();
+        raw.headers = headers.data() + headers.size();
+        if (record.timestamp_ms) {
+            raw.timestamp_ms =
+                *record.timestamp_ms == 0 ? RINGLOG_TIMESTAMP_ZERO : *record.timestamp_ms;
+        }
+        for (const Header &header : record.headers) {
+            headers.push_back({detail::bytes(header.key), detail::bytes(header.value)});
+        }
+        all.push_back(raw);
+    }
+
+    std::vector<ringlog_header> headers;
+    std::vector<ringlog_record> all;
+};
+
+} // namespace detail
+
 /// A record, seen in its batch, which owns what it points to.
 class View {
 public:
@@ -466,41 +503,8 @@ public:
     ringlog_stream *get() const noexcept { return stream_.get(); }
 
 private:
-    /// Records as C has them; headers of all records in one array.
-    struct Raw {
-        Raw(const Record *records, std::size_t count) {
-            std::size_t total = 0;
-            for (std::size_t at = 0; at < count; at++) {
-                total += records[at].headers.size();
-            }
-            headers.reserve(total);
-            for (std::size_t at = 0; at < count; at++) {
-                add(records[at]);
-            }
-        }
-
-        void add(const Record &record) {
-            ringlog_record raw{};
-            raw.key = detail::bytes(record.key);
-            raw.value = detail::bytes(record.value);
-            raw.n_headers = record.headers.size();
-            raw.headers = headers.data() + headers.size();
-            if (record.timestamp_ms) {
-                raw.timestamp_ms =
-                    *record.timestamp_ms == 0 ? RINGLOG_TIMESTAMP_ZERO : *record.timestamp_ms;
-            }
-            for (const Header &header : record.headers) {
-                headers.push_back({detail::bytes(header.key), detail::bytes(header.value)});
-            }
-            all.push_back(raw);
-        }
-
-        std::vector<ringlog_header> headers;
-        std::vector<ringlog_record> all;
-    };
-
     std::uint64_t append(const Record *records, std::size_t count, AppendOptions options) {
-        const Raw raw(records, count);
+        const detail::Raw raw(records, count);
         std::uint64_t first = 0;
         detail::check([&](ringlog_error **error) {
             return ringlog_append(stream_.get(), raw.all.data(), count, sizeof(ringlog_record),
@@ -517,6 +521,16 @@ class Topic {
 public:
     explicit Topic(ringlog_topic *topic) noexcept : topic_(topic) {}
 
+    /// Appends one record to the partition of its key, and gives where it is.
+    ringlog_record_id append(const Record &record, AppendOptions options = AppendOptions()) {
+        const detail::Raw raw(&record, 1);
+        ringlog_record_id id{};
+        detail::check([&](ringlog_error **error) {
+            return ringlog_topic_append(topic_.get(), raw.all.data(), 1, sizeof(ringlog_record),
+                                        options.flags, options.timeout.ns(), &id, sizeof id, error);
+        });
+        return id;
+    }
     Stream stream(std::uint32_t partition) const {
         ringlog_stream *stream = nullptr;
         detail::check([&](ringlog_error **error) {
@@ -615,7 +629,7 @@ private:
 
 inline void Stream::submit_append(CompletionQueue &queue, const Record &record, std::uint64_t tag,
                                   std::uint32_t flags) {
-    const Raw raw(&record, 1);
+    const detail::Raw raw(&record, 1);
     detail::check([&](ringlog_error **error) {
         return ringlog_submit_append(stream_.get(), queue.get(), raw.all.data(), 1,
                                      sizeof(ringlog_record), flags, tag, error);
@@ -718,6 +732,14 @@ public:
         ringlog_text *text = nullptr;
         detail::check([&](ringlog_error **error) {
             return ringlog_stats_json(engine_.get(), &text, error);
+        });
+        return detail::take(text);
+    }
+    /// The counters as Prometheus text.
+    std::string metrics_prometheus() const {
+        ringlog_text *text = nullptr;
+        detail::check([&](ringlog_error **error) {
+            return ringlog_metrics_prometheus(engine_.get(), &text, error);
         });
         return detail::take(text);
     }

@@ -250,6 +250,12 @@ pub struct DemoArgs {
     /// The command line of Ringlog
     #[arg(long, value_name = "FILE", default_value = "target/release/ringlog")]
     pub ringlog: PathBuf,
+    /// A Python that has ringlog installed
+    #[arg(long, value_name = "FILE", default_value = ".setup/venv-python/bin/python")]
+    pub python: PathBuf,
+    /// `benches/src/demo/read_back.c`, compiled
+    #[arg(long, value_name = "FILE", default_value = "target/demo/read_back")]
+    pub c_reader: PathBuf,
     /// Which scenes
     #[arg(long, value_enum, default_value_t = Scene::All)]
     pub scene: Scene,

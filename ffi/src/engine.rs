@@ -153,6 +153,24 @@ pub unsafe extern "C" fn ringlog_capabilities_json(
     })
 }
 
+/// The counters as Prometheus text, for a scrape. On success `*text` is the caller's until
+/// `ringlog_text_free`.
+///
+/// Thread-safe. Takes each log's lock for an instant.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ringlog_metrics_prometheus(
+    engine: *const ringlog_engine,
+    text: *mut *mut ringlog_text,
+    error: *mut *mut ringlog_error,
+) -> ringlog_status {
+    guard::call(error, || {
+        // SAFETY: NULL or valid for the call, as the header asks.
+        let ((engine, _entered), text) = unsafe { (enter(engine)?, out(text, "the text")?) };
+        text.write(text::give(engine.engine.metrics().to_prometheus()));
+        Ok(())
+    })
+}
+
 fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> {
     serde_json::to_string(value).map_err(|error| Failure::invalid(error.to_string()))
 }

@@ -1,12 +1,14 @@
 //! How an engine is opened and a topic made. Zero is every field's default, so that a struct of
 //! zeroes with its size set is a good one.
 
+use std::ffi::c_void;
 use std::time::Duration;
 
-use ringlog::{Backend, Flush, Options, TopicSpec};
+use ringlog::{Backend, Compression, Flush, Options, TimestampType, TopicSpec};
 
 use crate::error::Failure;
 use crate::input;
+use crate::log_hook::{self, ringlog_log_fn};
 use crate::sized::Plain;
 
 /// Refuse a directory that is not there, instead of making it.
@@ -14,6 +16,14 @@ pub const RINGLOG_OPEN_NO_CREATE: u32 = 1;
 /// Open on a filesystem that keeps nothing over a power loss: *durable* is then no more than its
 /// flush.
 pub const RINGLOG_OPEN_ALLOW_VOLATILE: u32 = 2;
+/// Keep each shard's thread on a processor of its own.
+pub const RINGLOG_OPEN_PIN_SHARDS: u32 = 4;
+/// Read sealed segments by copy instead of through mappings.
+pub const RINGLOG_OPEN_NO_MMAP: u32 = 8;
+const OPEN_FLAGS: u32 = RINGLOG_OPEN_NO_CREATE
+    | RINGLOG_OPEN_ALLOW_VOLATILE
+    | RINGLOG_OPEN_PIN_SHARDS
+    | RINGLOG_OPEN_NO_MMAP;
 
 /// io_uring where it is there and allowed, else plain.
 pub const RINGLOG_BACKEND_AUTO: u32 = 0;
@@ -26,6 +36,53 @@ pub const RINGLOG_BACKEND_PLAIN: u32 = 2;
 pub const RINGLOG_FLUSH_SYNC: u32 = 0;
 /// A topic whose appends are acknowledged when written: they survive the process.
 pub const RINGLOG_FLUSH_ASYNC: u32 = 1;
+
+/// Batches as they are.
+pub const RINGLOG_COMPRESSION_NONE: u32 = 0;
+/// Small, and slow.
+pub const RINGLOG_COMPRESSION_GZIP: u32 = 1;
+/// Fast.
+pub const RINGLOG_COMPRESSION_SNAPPY: u32 = 2;
+/// Fast, and the fastest to read.
+pub const RINGLOG_COMPRESSION_LZ4: u32 = 3;
+/// Small, and less slow.
+pub const RINGLOG_COMPRESSION_ZSTD: u32 = 4;
+
+/// Records keep the time that they were given, or the engine's when they were appended.
+pub const RINGLOG_TIME_CREATE: u32 = 0;
+/// Records have the time of their append, whatever they were given.
+pub const RINGLOG_TIME_APPEND: u32 = 1;
+
+const COMPRESSIONS: &[(u32, Compression)] = &[
+    (RINGLOG_COMPRESSION_NONE, Compression::None),
+    (RINGLOG_COMPRESSION_GZIP, Compression::Gzip),
+    (RINGLOG_COMPRESSION_SNAPPY, Compression::Snappy),
+    (RINGLOG_COMPRESSION_LZ4, Compression::Lz4),
+    (RINGLOG_COMPRESSION_ZSTD, Compression::Zstd),
+];
+const TIMES: &[(u32, TimestampType)] = &[
+    (RINGLOG_TIME_CREATE, TimestampType::CreateTime),
+    (RINGLOG_TIME_APPEND, TimestampType::AppendTime),
+];
+
+/// What a number of C's stands for.
+fn number<T: Copy>(table: &[(u32, T)], number: u32, what: &str) -> Result<T, Failure> {
+    let found = table.iter().find(|(known, _)| *known == number);
+    found.map(|(_, value)| *value).ok_or_else(|| Failure::invalid(format!("{what} {number}")))
+}
+
+/// C's number of something; `u32::MAX` for what this header has no number for.
+fn number_of<T: Copy + PartialEq>(table: &[(u32, T)], value: T) -> u32 {
+    table.iter().find(|(_, known)| *known == value).map_or(u32::MAX, |(number, _)| *number)
+}
+
+pub(crate) fn compression_number(compression: Compression) -> u32 {
+    number_of(COMPRESSIONS, compression)
+}
+
+pub(crate) fn timestamps_number(timestamps: TimestampType) -> u32 {
+    number_of(TIMES, timestamps)
+}
 
 /// How an engine is opened. Set `size` to its sizeof and what is not wanted to zero.
 #[derive(Clone, Copy)]
@@ -56,15 +113,25 @@ pub struct ringlog_open_options {
     pub lock_timeout_ns: i64,
     /// How long the last `_free` may take to flush. 0: 30 s.
     pub close_timeout_ns: i64,
+    /// How many shards, each a thread with logs of its own. 0: one.
+    pub shards: u32,
+    /// Most groups of one log being written at once. 0: two.
+    pub groups_in_flight: u32,
+    /// Most bytes that batches and extents still held may pin. 0: 1 GiB.
+    pub pinned_bytes_max: u64,
+    /// Hears what the engine does, from its first event on; may be NULL.
+    pub log: ringlog_log_fn,
+    /// What `log` is called with. It must live until the engine's last handle is freed.
+    pub log_context: *mut c_void,
 }
 
-// SAFETY: integers without padding between or behind them, as the sizes below show.
+// SAFETY: integers and pointers without padding between or behind them, for which zero is a value.
 unsafe impl Plain for ringlog_open_options {
     const NAME: &'static str = "ringlog_open_options";
-    const FIRST_SIZE: usize = 88;
+    const FIRST_SIZE: usize = 120;
 }
 
-const _: () = assert!(size_of::<ringlog_open_options>() == 88);
+const _: () = assert!(size_of::<ringlog_open_options>() == 120);
 
 /// What a new topic shall be. Set `size` to its sizeof and what is not wanted to zero.
 #[derive(Clone, Copy)]
@@ -76,27 +143,42 @@ pub struct ringlog_topic_options {
     pub partitions: u32,
     /// `RINGLOG_FLUSH_*`.
     pub flush: u32,
+    /// How its batches are compressed, `RINGLOG_COMPRESSION_*`.
+    pub compression: u32,
+    /// Whose time its records have, `RINGLOG_TIME_*`.
+    pub timestamps: u32,
 }
 
 // SAFETY: integers without padding between or behind them, as the sizes below show.
 unsafe impl Plain for ringlog_topic_options {
     const NAME: &'static str = "ringlog_topic_options";
-    const FIRST_SIZE: usize = 16;
+    const FIRST_SIZE: usize = 24;
 }
 
-const _: () = assert!(size_of::<ringlog_topic_options>() == 16);
+const _: () = assert!(size_of::<ringlog_topic_options>() == 24);
 
 impl ringlog_open_options {
     pub(crate) fn options(&self) -> Result<Options, Failure> {
-        let known = RINGLOG_OPEN_NO_CREATE | RINGLOG_OPEN_ALLOW_VOLATILE;
-        if self.flags & !known != 0 {
+        if self.flags & !OPEN_FLAGS != 0 {
             return Err(Failure::invalid(format!("flags {:#x} of open", self.flags)));
         }
         let is_set = |flag| self.flags & flag != 0;
         let mut options = ringlog::Engine::options()
             .create(!is_set(RINGLOG_OPEN_NO_CREATE))
             .allow_volatile(is_set(RINGLOG_OPEN_ALLOW_VOLATILE))
+            .pin_shards(is_set(RINGLOG_OPEN_PIN_SHARDS))
+            .mmap(!is_set(RINGLOG_OPEN_NO_MMAP))
             .backend(self.backend()?);
+        if self.pinned_bytes_max > 0 {
+            options = options.pinned_bytes_max(self.pinned_bytes_max);
+        }
+        if self.shards > 0 {
+            options = options.shards(self.shards as usize);
+        }
+        if self.groups_in_flight > 0 {
+            options = options.groups_in_flight(self.groups_in_flight as usize);
+        }
+        options = log_hook::hook(options, self.log, self.log_context);
         if let Some(timeout) = duration(self.append_timeout_ns)? {
             options = options.append_timeout(timeout);
         }
@@ -153,6 +235,9 @@ impl ringlog_topic_options {
             other => return Err(Failure::invalid(format!("flush class {other}"))),
         };
         let partitions = if self.partitions == 0 { 1 } else { self.partitions };
-        Ok(TopicSpec::new(name).partitions(partitions).flush(flush))
+        let compression = number(COMPRESSIONS, self.compression, "compression")?;
+        let timestamps = number(TIMES, self.timestamps, "timestamps")?;
+        let spec = TopicSpec::new(name).partitions(partitions).flush(flush);
+        Ok(spec.compression(compression).timestamps(timestamps))
     }
 }

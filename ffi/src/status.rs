@@ -61,6 +61,8 @@ pub const RINGLOG_E_IN_USE: ringlog_status = -25;
 pub const RINGLOG_E_QUEUE_FULL: ringlog_status = -26;
 /// An error that this library has no code for; the message says what.
 pub const RINGLOG_E_OTHER: ringlog_status = -27;
+/// Some partitions took their part of an append, others did not.
+pub const RINGLOG_E_PARTLY_APPENDED: ringlog_status = -28;
 
 /// Every code with its name, in the order of their numbers.
 const NAMES: &[(ringlog_status, &CStr)] = &[
@@ -92,6 +94,7 @@ const NAMES: &[(ringlog_status, &CStr)] = &[
     (RINGLOG_E_IN_USE, c"RINGLOG_E_IN_USE"),
     (RINGLOG_E_QUEUE_FULL, c"RINGLOG_E_QUEUE_FULL"),
     (RINGLOG_E_OTHER, c"RINGLOG_E_OTHER"),
+    (RINGLOG_E_PARTLY_APPENDED, c"RINGLOG_E_PARTLY_APPENDED"),
 ];
 
 /// The name of a status, such as "RINGLOG_E_BUSY"; "RINGLOG_E_?" for one this library does not

@@ -10,7 +10,10 @@ use crate::error::{Failure, ringlog_error};
 use crate::guard::{self, Entered, Health};
 use crate::handle::{self, Handle, Tag, maybe_out, need, out};
 use crate::input;
-use crate::options::{RINGLOG_FLUSH_ASYNC, RINGLOG_FLUSH_SYNC, ringlog_topic_options};
+use crate::options::{
+    RINGLOG_FLUSH_ASYNC, RINGLOG_FLUSH_SYNC, compression_number, ringlog_topic_options,
+    timestamps_number,
+};
 use crate::sized::{self, OutArray, Plain};
 use crate::status::ringlog_status;
 
@@ -84,15 +87,19 @@ pub struct ringlog_topic_info {
     pub partitions: u32,
     /// `RINGLOG_FLUSH_*`.
     pub flush: u32,
+    /// `RINGLOG_COMPRESSION_*`; `UINT32_MAX`: one that this library has no number for.
+    pub compression: u32,
+    /// `RINGLOG_TIME_*`; `UINT32_MAX`: one that this library has no number for.
+    pub timestamps: u32,
 }
 
 // SAFETY: a pointer and integers without padding, as the sizes below show.
 unsafe impl Plain for ringlog_topic_info {
     const NAME: &'static str = "ringlog_topic_info";
-    const FIRST_SIZE: usize = 32;
+    const FIRST_SIZE: usize = 40;
 }
 
-const _: () = assert!(size_of::<ringlog_topic_info>() == 32);
+const _: () = assert!(size_of::<ringlog_topic_info>() == 40);
 
 /// What a partition holds.
 #[derive(Clone, Copy)]
@@ -106,6 +113,10 @@ pub struct ringlog_stream_info {
     pub durable_end: u64,
     /// Its number in the topic.
     pub partition: u32,
+    /// The log that holds it, `log-<number>`.
+    pub log: u32,
+    /// The shard that flushes this log as long as the engine is open.
+    pub shard: u32,
     /// 0.
     pub reserved: u32,
 }
@@ -113,10 +124,10 @@ pub struct ringlog_stream_info {
 // SAFETY: integers without padding, as the sizes below show.
 unsafe impl Plain for ringlog_stream_info {
     const NAME: &'static str = "ringlog_stream_info";
-    const FIRST_SIZE: usize = 32;
+    const FIRST_SIZE: usize = 40;
 }
 
-const _: () = assert!(size_of::<ringlog_stream_info>() == 32);
+const _: () = assert!(size_of::<ringlog_stream_info>() == 40);
 
 impl ringlog_topic {
     pub(crate) fn enter(&self) -> Result<Entered<'_>, Failure> {
@@ -263,6 +274,8 @@ pub unsafe extern "C" fn ringlog_topic_describe(
                 uuid: topic.topic.uuid().into_bytes(),
                 partitions: topic.topic.partitions(),
                 flush: flush_number(topic.topic.flush()),
+                compression: compression_number(topic.topic.compression()),
+                timestamps: timestamps_number(topic.topic.timestamps()),
             },
         );
         Ok(())
@@ -335,6 +348,8 @@ pub unsafe extern "C" fn ringlog_topic_list_get(
                 uuid: topic.uuid.into_bytes(),
                 partitions: topic.partitions.len() as u32,
                 flush: flush_number(topic.flush),
+                compression: compression_number(topic.compression),
+                timestamps: timestamps_number(topic.timestamps),
             },
         );
         Ok(())
@@ -394,6 +409,8 @@ pub unsafe extern "C" fn ringlog_stream_describe(
                 end: found.end.0,
                 durable_end: found.durable_end.0,
                 partition: found.id.0,
+                log: found.log,
+                shard: found.shard as u32,
                 reserved: 0,
             },
         );

@@ -42,6 +42,9 @@ const KILLS_MAX: usize = 5;
 const DELAY_MAX: Duration = Duration::from_micros(300);
 const SIGKILL: i32 = 9;
 
+/// Reads everything back from Python.
+const READ_BACK: &str = include_str!("read_back.py");
+
 /// Says what this is.
 pub fn title() -> Result<()> {
     print("Ringlog demo: a real event stream, a crash in the middle, and the proof\n")
@@ -114,10 +117,14 @@ fn crash(bench: &Bench, args: &DemoArgs, dir: &Path, events: &Events) -> Result<
 
     step(6, "Read everything back and compare")?;
     figures.reopened_after_close = recovery::reopen_clean(&cli.data)?;
-    figures.read = recovery::read_back(&cli, events)?;
-    row("read back", events.len(), "by `ringlog read`")?;
     row("bytes", events.text().len(), "of values and newlines")?;
-    ok(true, "every byte is the source's", "the same events in the same order")?;
+    figures.read = recovery::read_back(cli.command(&["read", TOPIC]), "ringlog read", events)?;
+    ok(true, "from Rust, every byte the source's", "by `ringlog read`")?;
+    recovery::read_back(cli.reader(&args.c_reader, &[]), "the C program", events)?;
+    ok(true, "from C, every byte the source's", "by benches/src/demo/read_back.c")?;
+    let program = ["-c", READ_BACK];
+    recovery::read_back(cli.reader(&args.python, &program), "the Python program", events)?;
+    ok(true, "from Python, every byte the source's", "by benches/src/demo/read_back.py")?;
     let verified = recovery::verify(&cli)?;
     ok(true, "ringlog verify", verified.lines().last().unwrap_or_default())?;
     figures.stream = stream(events, &killed, &rest, recovered.count);

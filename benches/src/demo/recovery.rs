@@ -3,14 +3,14 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ringlog::{Engine, Recovery, Start};
 
 use crate::demo::flights::Events;
 use crate::demo::proof::{self, Recovered, Spoil, Told};
-use crate::demo::writer::{self, Cli, TOPIC};
+use crate::demo::writer::{Cli, TOPIC};
 use crate::demo::{ok, row};
 use crate::error::{Context, Error, Result};
 use crate::report::print;
@@ -103,18 +103,18 @@ fn read(engine: &Engine) -> Result<Recovered> {
     Ok(recovered)
 }
 
-/// Reads everything by `ringlog read` and compares it, byte for byte.
-pub fn read_back(cli: &Cli, events: &Events) -> Result<Run> {
+/// Reads everything by a program that writes it to its output, and compares it, byte for byte.
+pub fn read_back(mut program: Command, name: &str, events: &Events) -> Result<Run> {
     let started = Instant::now();
-    let mut child =
-        cli.command(&["read", TOPIC]).stdout(Stdio::piped()).spawn().context(cli.starting())?;
+    let starting = || format!("starting {name}");
+    let mut child = program.stdout(Stdio::piped()).spawn().context(starting())?;
     let mut output = child.stdout.take().expect("it was asked for");
     let mut buffer = vec![0; BUFFER_BYTES];
     let text = events.text();
     let mut at = 0;
     let mut differs = None;
     loop {
-        let count = output.read(&mut buffer).context("reading from `ringlog read`")?;
+        let count = output.read(&mut buffer).context(format!("reading from {name}"))?;
         if count == 0 {
             break;
         }
@@ -125,12 +125,16 @@ pub fn read_back(cli: &Cli, events: &Events) -> Result<Run> {
         at += count;
     }
     let elapsed = started.elapsed();
-    writer::success(child.wait().context("waiting for `ringlog read`")?, "read")?;
+    let status = child.wait().context(format!("waiting for {name}"))?;
+    if !status.success() {
+        return Err(Error::new(format!("{name} ended with {status}")));
+    }
     if let Some(event) = differs {
-        return Err(Error::new(format!("what was read differs from event {event} on")));
+        let what = format!("what {name} read differs from event {event} on");
+        return Err(Error::new(what));
     }
     if at != text.len() {
-        return Err(Error::new(format!("{at} bytes were read, of {}", text.len())));
+        return Err(Error::new(format!("{at} bytes were read by {name}, of {}", text.len())));
     }
     let ops = events.len() as u64;
     Ok(Run { ops, bytes: at as u64, elapsed, latencies: Latencies::new() })

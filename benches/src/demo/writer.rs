@@ -38,6 +38,14 @@ impl Cli {
         command
     }
 
+    /// Another program that reads the topic from the data directory; `first` come its first
+    /// arguments.
+    pub fn reader(&self, program: &Path, first: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(first).arg(&self.data).arg(TOPIC).stdin(Stdio::null());
+        command
+    }
+
     /// Runs a command and waits for its success.
     pub fn run(&self, arguments: &[&str]) -> Result<()> {
         let words = arguments.join(" ");

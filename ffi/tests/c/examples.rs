@@ -25,6 +25,11 @@ const EXAMPLES: &[Example] = &[
         prints: &["1000 appended and durable, 1000 read back, by one thread\n"],
     },
     Example {
+        file: "stream_server.c",
+        standard: "gnu11",
+        prints: &["2000 record batches arrived as they lie on disk\n"],
+    },
+    Example {
         file: "iterate.cpp",
         standard: "c++17",
         prints: &[

@@ -31,6 +31,20 @@ static void sizes_and_offsets(const char *path) {
     CHECK(offsetof(ringlog_open_options, append_timeout_ns) == 64);
     CHECK(offsetof(ringlog_open_options, lock_timeout_ns) == 72);
     CHECK(offsetof(ringlog_open_options, close_timeout_ns) == 80);
+    CHECK(sizeof(ringlog_open_options) == 120 && offsetof(ringlog_open_options, shards) == 88);
+    CHECK(offsetof(ringlog_open_options, groups_in_flight) == 92);
+    CHECK(offsetof(ringlog_open_options, pinned_bytes_max) == 96);
+    CHECK(offsetof(ringlog_open_options, log) == 104);
+    CHECK(offsetof(ringlog_open_options, log_context) == 112);
+    CHECK(sizeof(ringlog_extent) == 32 && offsetof(ringlog_extent, offset) == 8);
+    CHECK(offsetof(ringlog_extent, len) == 16 && offsetof(ringlog_extent, memory) == 24);
+    CHECK(sizeof(ringlog_sent) == 24 && offsetof(ringlog_sent, complete) == 16);
+    CHECK(sizeof(ringlog_topic_options) == 24 && sizeof(ringlog_topic_info) == 40);
+    CHECK(offsetof(ringlog_topic_options, compression) == 16);
+    CHECK(offsetof(ringlog_topic_info, compression) == 32);
+    CHECK(sizeof(ringlog_record_id) == 16 && offsetof(ringlog_record_id, partition) == 8);
+    CHECK(sizeof(ringlog_stream_info) == 40 && offsetof(ringlog_stream_info, log) == 28);
+    CHECK(offsetof(ringlog_stream_info, shard) == 32);
     CHECK(offsetof(ringlog_topic_options, partitions) == 8);
     CHECK(offsetof(ringlog_topic_options, flush) == 12);
     CHECK(offsetof(ringlog_topic_info, uuid) == 8);
@@ -76,6 +90,7 @@ static void codes_keep_their_numbers_and_names(const char *path) {
         CODE(RINGLOG_E_IN_USE, -25),
         CODE(RINGLOG_E_QUEUE_FULL, -26),
         CODE(RINGLOG_E_OTHER, -27),
+        CODE(RINGLOG_E_PARTLY_APPENDED, -28),
 #undef CODE
     };
     size_t at;
@@ -84,7 +99,7 @@ static void codes_keep_their_numbers_and_names(const char *path) {
         CHECK(codes[at].code == codes[at].number);
         CHECK(strcmp(ringlog_status_name(codes[at].code), codes[at].name) == 0);
     }
-    CHECK(strcmp(ringlog_status_name(-28), "RINGLOG_E_?") == 0);
+    CHECK(strcmp(ringlog_status_name(-29), "RINGLOG_E_?") == 0);
     CHECK(strcmp(ringlog_status_name(1), "RINGLOG_E_?") == 0);
 }
 

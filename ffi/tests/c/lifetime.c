@@ -98,7 +98,7 @@ static void headers_of_another_age_fit(const char *path) {
     } newer;
     struct {
         size_t size;
-        uint32_t partitions, flush;
+        uint32_t partitions, flush, compression, timestamps;
         uint64_t later;
     } topic_options;
     struct {

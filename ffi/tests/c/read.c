@@ -1,4 +1,5 @@
 /* Reading: starts, seeks, batches and their views, following. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -147,7 +148,162 @@ static void a_reader_sleeps_until_there_is_more(const char *path) {
     log_free(&log);
 }
 
+static void compressed_batches_are_read_like_others(const char *path) {
+    struct log log = log_open(path);
+    ringlog_topic_options options;
+    uint32_t codec;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.timestamps = RINGLOG_TIME_APPEND;
+    for (codec = RINGLOG_COMPRESSION_GZIP; codec <= RINGLOG_COMPRESSION_ZSTD; codec++) {
+        char name[16];
+        ringlog_topic *topic = NULL;
+        ringlog_stream *stream = NULL;
+        ringlog_reader *reader;
+        ringlog_batch *batch = NULL;
+        ringlog_view views[70];
+        ringlog_bytes bytes;
+        size_t count, at;
+        snprintf(name, sizeof name, "c%u", codec);
+        options.compression = codec;
+        OK(ringlog_topic_create(log.engine, name, &options, &topic, &error));
+        OK(ringlog_stream_open(topic, 0, &stream, &error));
+        fill(stream);
+        reader = reader_from(stream, RINGLOG_START_OFFSET, 3);
+        OK(ringlog_reader_next(reader, 1 << 20, 0, &batch, &error));
+        OK(ringlog_batch_bytes(batch, 0, &bytes, &error));
+        CHECK((((const unsigned char *)bytes.ptr)[22] & 7) == codec);
+        OK(ringlog_batch_views(batch, 0, views, 70, sizeof *views, &count, &error));
+        CHECK(count == 67);
+        for (at = 0; at < count; at++) {
+            check_view(&views[at], at + 3);
+            CHECK(views[at].flags == RINGLOG_VIEW_APPEND_TIME);
+        }
+        ringlog_batch_free(batch);
+        ringlog_reader_free(reader);
+        ringlog_stream_free(stream);
+        ringlog_topic_free(topic);
+    }
+    log_free(&log);
+}
+
+/* All record batches of a partition as a reader gives them, one after the other. */
+static size_t read_all(ringlog_stream *stream, char *to) {
+    ringlog_reader *reader = reader_from(stream, RINGLOG_START_EARLIEST, 0);
+    ringlog_batch *batch = NULL;
+    size_t len = 0, part;
+    for (;;) {
+        OK(ringlog_reader_next(reader, 1 << 20, 0, &batch, &error));
+        if (batch == NULL) {
+            break;
+        }
+        for (part = 0; part < ringlog_batch_parts(batch); part++) {
+            ringlog_bytes bytes;
+            OK(ringlog_batch_bytes(batch, part, &bytes, &error));
+            CHECK(len + bytes.len <= 4 << 20);
+            memcpy(to + len, bytes.ptr, bytes.len);
+            len += bytes.len;
+        }
+        ringlog_batch_free(batch);
+    }
+    ringlog_reader_free(reader);
+    return len;
+}
+
+/* The same through extents; how many pieces lay in files comes back in `files`. */
+static size_t extents_all(ringlog_stream *stream, uint64_t end, char *to, size_t *files) {
+    ringlog_extents *extents = NULL;
+    ringlog_extent pieces[64];
+    uint64_t next = 0, before;
+    size_t len = 0, from, count, at;
+    while (next < end) {
+        before = next;
+        OK(ringlog_extents_new(stream, next, 16 << 10, &extents, &next, &error));
+        CHECK(next > before);
+        for (from = 0; from < ringlog_extents_len(extents); from += count) {
+            OK(ringlog_extents_get(extents, from, pieces, 64, sizeof *pieces, &count, &error));
+            for (at = 0; at < count; at++) {
+                CHECK(len + pieces[at].len <= 4 << 20);
+                if (pieces[at].fd >= 0) {
+                    CHECK(pread(pieces[at].fd, to + len, pieces[at].len,
+                                (off_t)pieces[at].offset) == (ssize_t)pieces[at].len);
+                    ++*files;
+                } else {
+                    memcpy(to + len, pieces[at].memory, pieces[at].len);
+                }
+                len += pieces[at].len;
+            }
+        }
+        ringlog_extents_free(extents);
+    }
+    return len;
+}
+
+static void extents_name_whole_batches(const char *path) {
+    struct log log = log_open_async(path);
+    ringlog_extents *extents = NULL;
+    char *named = malloc(4 << 20), *wanted = malloc(4 << 20), *value = malloc(10000);
+    ringlog_record record;
+    size_t len, files = 0;
+    uint64_t next = 0, at;
+    CHECK(named != NULL && wanted != NULL && value != NULL);
+    memset(value, 'x', 10000);
+    memset(&record, 0, sizeof record);
+    record.value.ptr = value;
+    record.value.len = 10000;
+    for (at = 0; at < 200; at++) {
+        OK(ringlog_append(log.stream, &record, 1, sizeof record, 0, RINGLOG_FOREVER, NULL, &error));
+    }
+    len = read_all(log.stream, wanted);
+    CHECK(len > 2000000 && extents_all(log.stream, 200, named, &files) == len);
+    /* Eight times the ring: most of it lies in segments. */
+    CHECK(files > 0 && memcmp(named, wanted, len) == 0);
+    OK(ringlog_extents_new(log.stream, 200, 1, &extents, &next, &error));
+    CHECK(ringlog_extents_len(extents) == 0 && next == 200);
+    ringlog_extents_free(extents);
+    FAILS(RINGLOG_E_OFFSET_OUT_OF_RANGE,
+          ringlog_extents_new(log.stream, 201, 1, &extents, &next, &error));
+    FAILS(RINGLOG_E_INVALID_ARGUMENT, ringlog_extents_new(NULL, 0, 1, &extents, &next, &error));
+    ringlog_extents_free(NULL);
+    free(named);
+    free(wanted);
+    free(value);
+    log_free(&log);
+}
+
+static void a_sender_sends_what_a_pipe_takes(const char *path) {
+    struct log log = log_open(path);
+    ringlog_sender *sender = NULL;
+    ringlog_sent sent;
+    uint64_t total = 0;
+    char drain[4096];
+    int ends[2];
+    ssize_t got;
+    fill(log.stream);
+    CHECK(pipe2(ends, O_NONBLOCK) == 0);
+    OK(ringlog_sender_open(log.stream, 0, &sender, &error));
+    do {
+        OK(ringlog_sender_send(sender, ends[1], 1 << 20, 0, &sent, sizeof sent, &error));
+        while ((got = read(ends[0], drain, sizeof drain)) > 0) {
+            total += (uint64_t)got;
+        }
+    } while (!sent.complete);
+    CHECK(sent.next_offset == 70 && total > 140);
+    FAILS(RINGLOG_E_INVALID_ARGUMENT,
+          ringlog_sender_send(sender, -1, 1, 0, &sent, sizeof sent, &error));
+    append(log.stream, "v");
+    close(ends[0]);
+    FAILS(RINGLOG_E_PEER, ringlog_sender_send(sender, ends[1], 1, 0, &sent, sizeof sent, &error));
+    close(ends[1]);
+    ringlog_sender_free(sender);
+    ringlog_sender_free(NULL);
+    log_free(&log);
+}
+
 const struct test read_tests[] = {
+    {"compressed_batches_are_read_like_others", compressed_batches_are_read_like_others, 0},
+    {"extents_name_whole_batches", extents_name_whole_batches, 0},
+    {"a_sender_sends_what_a_pipe_takes", a_sender_sends_what_a_pipe_takes, 1},
     {"a_reader_starts_where_it_is_told", a_reader_starts_where_it_is_told, 1},
     {"views_come_in_any_portions", views_come_in_any_portions, 1},
     {"max_bytes_bounds_a_read_softly", max_bytes_bounds_a_read_softly, 0},

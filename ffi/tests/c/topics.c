@@ -10,10 +10,13 @@ static void a_topic_is_made_found_and_described(const char *path) {
     options.size = sizeof options;
     options.partitions = 3;
     options.flush = RINGLOG_FLUSH_ASYNC;
+    options.compression = RINGLOG_COMPRESSION_LZ4;
+    options.timestamps = RINGLOG_TIME_APPEND;
     OK(ringlog_topic_create(log.engine, "orders", &options, &topic, &error));
     OK(ringlog_topic_describe(topic, &info, sizeof info, &error));
     CHECK(strcmp(info.name, "orders") == 0 && info.partitions == 3);
-    CHECK(info.flush == RINGLOG_FLUSH_ASYNC);
+    CHECK(info.flush == RINGLOG_FLUSH_ASYNC && info.compression == RINGLOG_COMPRESSION_LZ4);
+    CHECK(info.timestamps == RINGLOG_TIME_APPEND);
     FAILS(RINGLOG_E_TOPIC_EXISTS, ringlog_topic_create(log.engine, "orders", NULL, NULL, &error));
     /* One that is there stays as it is. */
     OK(ringlog_topic_open_or_create(log.engine, "orders", NULL, &again, &error));
@@ -22,6 +25,10 @@ static void a_topic_is_made_found_and_described(const char *path) {
     ringlog_topic_free(again);
     ringlog_topic_free(topic);
     FAILS(RINGLOG_E_INVALID_ARGUMENT, ringlog_topic_create(log.engine, "a b", NULL, NULL, &error));
+    options.compression = 9;
+    FAILS(RINGLOG_E_INVALID_ARGUMENT,
+          ringlog_topic_create(log.engine, "other", &options, NULL, &error));
+    options.compression = 0;
     options.flush = 9;
     FAILS(RINGLOG_E_INVALID_ARGUMENT,
           ringlog_topic_create(log.engine, "other", &options, NULL, &error));
@@ -81,7 +88,117 @@ static void the_engine_tells_of_itself(const char *path) {
     log_free(&log);
 }
 
+static void a_key_goes_to_its_partition(const char *path) {
+    struct log log = log_open(path);
+    ringlog_topic_options options;
+    ringlog_topic *topic = NULL;
+    ringlog_record records[6];
+    ringlog_record_id ids[6], one;
+    ringlog_bytes absent = {NULL, 0};
+    uint32_t partition = 99, turns = 0;
+    int at;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.partitions = 4;
+    OK(ringlog_topic_create(log.engine, "keyed", &options, &topic, &error));
+    for (at = 0; at < 6; at++) {
+        records[at] = record_of("v");
+        records[at].key = bytes_of(at % 2 == 0 ? "21" : "foobar");
+    }
+    OK(ringlog_topic_append(topic, records, 6, sizeof *records, 0, RINGLOG_FOREVER, ids,
+                            sizeof *ids, &error));
+    for (at = 0; at < 6; at++) {
+        OK(ringlog_topic_partition_for(topic, records[at].key, &partition, &error));
+        CHECK(ids[at].partition == partition);
+        CHECK(at < 2 || ids[at].offset > ids[at - 2].offset);
+    }
+    /* murmur2("21") is -973932308, with its sign bit cleared 1173551340: partition 0 of 4. */
+    CHECK(ids[0].partition == 0);
+    for (at = 0; at < 4; at++) {
+        OK(ringlog_topic_partition_for(topic, absent, &partition, &error));
+        turns |= 1u << partition;
+    }
+    CHECK(turns == 15);
+    OK(ringlog_topic_append(topic, records, 1, sizeof *records, 0, RINGLOG_FOREVER, &one,
+                            sizeof one, &error));
+    CHECK(one.partition == ids[0].partition && one.offset == ids[4].offset + 1);
+    OK(ringlog_topic_append(topic, records, 1, sizeof *records, 0, RINGLOG_FOREVER, NULL,
+                            sizeof one, &error));
+    FAILS(RINGLOG_E_INVALID_ARGUMENT, ringlog_topic_append(NULL, records, 1, sizeof *records, 0, 0,
+                                                           NULL, sizeof one, &error));
+    ringlog_topic_free(topic);
+    log_free(&log);
+}
+
+static void partitions_lie_on_several_shards(const char *path) {
+    ringlog_open_options options = small_options();
+    ringlog_topic_options topic_options;
+    ringlog_engine *engine = NULL;
+    ringlog_topic *topic = NULL;
+    uint32_t shards = 0, at;
+    memset(&topic_options, 0, sizeof topic_options);
+    topic_options.size = sizeof topic_options;
+    topic_options.partitions = 4;
+    options.shards = 2;
+    OK(ringlog_open(path, &options, &engine, &error));
+    OK(ringlog_topic_create(engine, "t", &topic_options, &topic, &error));
+    for (at = 0; at < 4; at++) {
+        ringlog_stream *stream = NULL;
+        ringlog_stream_info info;
+        OK(ringlog_stream_open(topic, at, &stream, &error));
+        append(stream, "v");
+        OK(ringlog_stream_describe(stream, &info, sizeof info, &error));
+        CHECK(info.partition == at && info.shard < 2 && info.log > 0);
+        shards |= 1u << info.shard;
+        ringlog_stream_free(stream);
+    }
+    CHECK(shards == 3);
+    ringlog_topic_free(topic);
+    ringlog_engine_free(engine);
+}
+
+struct heard {
+    int opened, others;
+};
+
+static void hear(void *context, uint32_t level, const char *name, const char *message) {
+    struct heard *heard = context;
+    CHECK(level <= RINGLOG_LOG_ERROR && strlen(message) > 0);
+    if (strcmp(name, "opened") == 0) {
+        CHECK(level == RINGLOG_LOG_INFO && strstr(message, "path=") != NULL);
+        __atomic_add_fetch(&heard->opened, 1, __ATOMIC_SEQ_CST);
+    } else {
+        __atomic_add_fetch(&heard->others, 1, __ATOMIC_SEQ_CST);
+    }
+}
+
+static void the_log_hook_hears_what_happens(const char *path) {
+    ringlog_open_options options = small_options();
+    ringlog_engine *engine = NULL;
+    struct heard heard = {0, 0};
+    options.log = hear;
+    options.log_context = &heard;
+    OK(ringlog_open(path, &options, &engine, &error));
+    OK(ringlog_topic_create(engine, "t", NULL, NULL, &error));
+    ringlog_engine_free(engine);
+    CHECK(heard.opened == 1 && heard.others > 0);
+}
+
+static void counters_are_told_to_prometheus(const char *path) {
+    struct log log = log_open(path);
+    ringlog_text *text = NULL;
+    append(log.stream, "v");
+    OK(ringlog_metrics_prometheus(log.engine, &text, &error));
+    CHECK(strstr(ringlog_text_ptr(text), "ringlog_appends_total{") != NULL);
+    ringlog_text_free(text);
+    log_free(&log);
+}
+
 const struct test topics_tests[] = {
+    {"a_key_goes_to_its_partition", a_key_goes_to_its_partition, 1},
+    {"partitions_lie_on_several_shards", partitions_lie_on_several_shards, 0},
+    {"the_log_hook_hears_what_happens", the_log_hook_hears_what_happens, 1},
+    {"counters_are_told_to_prometheus", counters_are_told_to_prometheus, 0},
     {"a_topic_is_made_found_and_described", a_topic_is_made_found_and_described, 1},
     {"topics_are_listed_by_name", topics_are_listed_by_name, 0},
     {"a_deleted_topic_is_unknown_to_its_handles", a_deleted_topic_is_unknown_to_its_handles, 0},
