@@ -301,10 +301,18 @@ class Topic(_Target[_ringlog.Topic, RecordId]):
     ) -> None:
         super().__init__(hub, native)
         self._make = make
+        self._making: Optional[asyncio.Future[_ringlog.Topic]] = None
 
     async def _resolve(self) -> _ringlog.Topic:
         if self._native is None:
-            self._native = await _aside(self._make)
+            # All who wait for one making: they go on in the order they came.
+            if self._making is None:
+                self._making = asyncio.ensure_future(_aside(self._make))
+            try:
+                self._native = await asyncio.shield(self._making)
+            finally:
+                if self._making is not None and self._making.done():
+                    self._making = None
         return self._native
 
     async def _self(self) -> Topic:

@@ -11,6 +11,8 @@
 
 mod arrow;
 mod batch;
+#[path = "../../engine/src/bin/ringlog/main.rs"]
+mod cli;
 mod column;
 mod dispatch;
 mod engine;
@@ -44,6 +46,14 @@ mod _ringlog {
     #[pymodule_export]
     use super::topic::{PyPartition, PyTopic};
     use pyo3::prelude::*;
+    use std::ffi::OsString;
+
+    /// The command line with these arguments, after the program's name; gives the exit code.
+    #[pyfunction]
+    fn _main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
+        let arguments = std::iter::once("ringlog".into()).chain(arguments);
+        super::guard::guard(py, || Ok(py.detach(|| super::cli::main_with(arguments))))
+    }
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -53,6 +54,12 @@ def test_the_examples_in_the_documentation_run(
     assert results.attempted > 0 and results.failed == 0
 
 
+def test_the_example_in_the_readme_runs(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```$", readme, re.M | re.S)
+    assert "flat white" in call(sys.executable, "-c", example, cwd=tmp_path)
+
+
 def test_everything_public_is_documented() -> None:
     for name in ringlog.__all__:
         thing = getattr(ringlog, name)
@@ -73,6 +80,7 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
          "--disable-pip-version-check", wheel, cwd=tmp_path)
     program = "import ringlog; ringlog.open('d').topic('t').partition(0).append(b'v')"
     call(python, "-c", program, cwd=tmp_path)
+    assert "t" in call(tmp_path / "venv/bin/ringlog", "--data", "d", "topics", cwd=tmp_path)
 
 
 def test_both_project_files_describe_the_same_package() -> None:

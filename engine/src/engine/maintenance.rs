@@ -23,7 +23,7 @@ pub(crate) struct Maintenance {
     worker: Mutex<Option<Arc<Worker>>>,
     /// Wakes the shard whose turns do this, where there is no thread.
     by_hand: Option<Waker>,
-    /// The logs that have not been looked at since the last signal, where there is no thread.
+    /// The logs that have not been looked at since the last signal, or have more to do.
     due: Mutex<VecDeque<Arc<Log>>>,
 }
 
@@ -63,7 +63,7 @@ impl Maintenance {
         let shared = Arc::clone(this);
         let run = move || {
             while shared.wait() {
-                shared.run();
+                shared.run_slice();
             }
             drop(lock);
         };
@@ -73,21 +73,13 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Sleeps until something is pending; false when it shall end.
+    /// Sleeps until there is something to do; false when it shall end.
     fn wait(&self) -> bool {
         let mut state = self.state.lock();
-        while !state.pending && !state.ending {
+        while !state.pending && !state.ending && self.due.lock().is_empty() {
             self.condvar.wait(&mut state);
         }
-        state.pending = false;
         !state.ending
-    }
-
-    fn run(&self) {
-        let logs = self.logs.lock().clone();
-        for log in &logs {
-            while !self.state.lock().ending && log.maintain() {}
-        }
     }
 
     /// Whether there is something left to do in slices.
@@ -96,27 +88,29 @@ impl Maintenance {
         !state.ending && (state.pending || !self.due.lock().is_empty())
     }
 
-    /// Does a piece of what has been signalled: what can be made to wait waits for the next call.
+    /// Does a piece of what is due: what can be made to wait waits for the next call. Logs take
+    /// turns, also those signalled meanwhile, or one that is written without a pause would keep the
+    /// others from their next segments.
     pub(crate) fn run_slice(&self) {
-        {
+        let log = {
             let mut state = self.state.lock();
             if state.ending {
                 return;
             }
+            let mut due = self.due.lock();
             if std::mem::take(&mut state.pending) {
-                let mut due = self.due.lock();
                 for log in self.logs.lock().iter() {
                     if !due.iter().any(|other| Arc::ptr_eq(other, log)) {
                         due.push_back(Arc::clone(log));
                     }
                 }
             }
-        }
-        let log = self.due.lock().front().cloned();
+            due.pop_front()
+        };
         if let Some(log) = log
-            && !log.maintain()
+            && log.maintain()
         {
-            self.due.lock().pop_front();
+            self.due.lock().push_back(log);
         }
     }
 

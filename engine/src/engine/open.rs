@@ -145,6 +145,10 @@ fn upkeeps(by_callers: bool, controls: &[Arc<Control>]) -> Vec<Arc<Maintenance>>
 }
 
 /// Starts whoever turns shards and upkeep.
+#[cfg_attr(
+    not(feature = "sim"),
+    expect(clippy::needless_pass_by_value, reason = "simulated ones are taken over")
+)]
 fn start(
     drivers: Drivers,
     options: &Options,

@@ -61,6 +61,7 @@ impl Runner {
     }
 
     /// Turns every shard, and upkeep, once; does nothing where threads do.
+    #[cfg(feature = "sim")]
     pub(crate) fn turn(&self) {
         if let Self::Caller(caller) = self {
             caller.turn_all();

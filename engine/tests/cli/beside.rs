@@ -24,7 +24,8 @@ fn what_only_reads_works_beside_an_appender() {
             place.run(&["dump"]).succeeds();
             let topics = place.run(&["topics", "--json"]).succeeds().json();
             assert_eq!(topics[0]["partitions"][0]["end"], n + 1);
-            assert_eq!(place.run(&["stat", "--json"]).succeeds().json()["topics"], topics);
+            let stat = place.run(&["stat", "--json"]).succeeds().json();
+            assert_eq!(stat["topics"][0]["partitions"][0]["end"], n + 1);
         }
         appender.stdin = None;
         appender.end().succeeds();

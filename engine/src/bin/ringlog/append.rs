@@ -13,13 +13,13 @@ use serde_json::json;
 
 use ringlog::{Ack, AppendFuture, AppendOptions, Appended, Error, Partition, Record};
 
-use crate::args::{Append, FlushArg, Place};
-use crate::exit::{Exit, Failure};
-use crate::input::{InputError, VALUE_BYTES_MAX, Values};
-use crate::interrupt::Interrupt;
-use crate::output::Output;
-use crate::progress::Progress;
-use crate::session::Session;
+use super::args::{Append, FlushArg, Place};
+use super::exit::{Exit, Failure};
+use super::input::{InputError, VALUE_BYTES_MAX, Values};
+use super::interrupt::Interrupt;
+use super::output::Output;
+use super::progress::Progress;
+use super::session::Session;
 
 /// Most records in flight.
 const UNACKNOWLEDGED_MAX: usize = 4096;

@@ -2,9 +2,9 @@
 
 use ringlog::{Flush, TopicSpec};
 
-use crate::args::{CreateTopic, FlushArg, Place};
-use crate::exit::Failure;
-use crate::output::Output;
+use super::args::{CreateTopic, FlushArg, Place};
+use super::exit::Failure;
+use super::output::Output;
 
 pub fn run(place: &Place, args: &CreateTopic) -> Result<(), Failure> {
     place.with_engine(true, |session| {

@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 use ringlog::inspect::{BatchInfo, Body, FrameInfo, Inspector, Item, LogInfo};
 use serde::Serialize;
 
-use crate::args::{Dump, Place};
-use crate::exit::{Exit, Failure};
-use crate::interrupt::Interrupt;
-use crate::output::Output;
-use crate::progress::Progress;
+use super::args::{Dump, Place};
+use super::exit::{Exit, Failure};
+use super::interrupt::Interrupt;
+use super::output::Output;
+use super::progress::Progress;
 
 pub fn run(place: &Place, args: &Dump, interrupt: &Interrupt) -> Result<(), Failure> {
     let data = place.data()?;

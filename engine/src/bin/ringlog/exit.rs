@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::process::ExitCode;
 
 use ringlog::Error;
 use ringlog::inspect::Finding;
@@ -19,12 +18,6 @@ pub enum Exit {
     Unknown = 5,
     Unwritable = 6,
     Interrupted = 130,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
 }
 
 /// Why the program ends early.
@@ -90,10 +83,10 @@ impl Failure {
         self
     }
 
-    pub fn report(self) -> ExitCode {
+    pub fn report(self) -> Exit {
         if let Some(message) = self.message {
             eprintln!("ringlog: {message}");
         }
-        self.exit.into()
+        self.exit
     }
 }

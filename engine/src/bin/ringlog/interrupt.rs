@@ -9,7 +9,7 @@ use std::thread;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::exit::{Exit, Failure};
+use super::exit::{Exit, Failure};
 
 type Listener = Box<dyn FnOnce() + Send>;
 

@@ -1,4 +1,7 @@
 //! The `ringlog` command line. It sees of the engine what every program sees: the public API.
+//!
+//! The Python package compiles this file as a module of its own, for `python -m ringlog`: so the
+//! modules here name each other by `super::`, never by `crate::`.
 
 mod append;
 mod args;
@@ -19,6 +22,7 @@ mod topics;
 mod trim;
 mod verify;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -27,12 +31,23 @@ use args::{Cli, Command};
 use exit::{Exit, Failure};
 use interrupt::Interrupt;
 
+#[allow(dead_code, reason = "the Python package enters by `main_with`")]
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(&cli) {
-        Ok(()) => Exit::Done.into(),
-        Err(failure) => failure.report(),
-    }
+    ExitCode::from(main_with(std::env::args_os()))
+}
+
+/// Runs the command line with these arguments, the program's name first; gives the exit code.
+pub(crate) fn main_with(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(refused) => {
+            // Help and version are no failure, and nobody is left to hear of one in printing them.
+            let _ = refused.print();
+            return refused.exit_code() as u8;
+        }
+    };
+    let exit = run(&cli).map_or_else(Failure::report, |()| Exit::Done);
+    exit as u8
 }
 
 fn run(cli: &Cli) -> Result<(), Failure> {

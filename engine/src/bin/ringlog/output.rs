@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, StdoutLock, Write as _};
 
 use serde::Serialize;
 
-use crate::exit::Failure;
+use super::exit::Failure;
 
 const BUFFER_BYTES: usize = 256 << 10;
 

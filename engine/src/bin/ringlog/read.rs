@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use ringlog::{Batch, Error, Offset, Partition, PartitionId, Start, Topic};
 
-use crate::args::{From, Place, Read};
-use crate::exit::{Exit, Failure};
-use crate::interrupt::Interrupt;
-use crate::output::Output;
-use crate::record;
-use crate::session::Session;
+use super::args::{From, Place, Read};
+use super::exit::{Exit, Failure};
+use super::interrupt::Interrupt;
+use super::output::Output;
+use super::record;
+use super::session::Session;
 
 /// A wait this long is taken up again.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ringlog::{Backend, Engine, Error, Options};
 
-use crate::args::{BackendArg, Place};
-use crate::exit::{Exit, Failure};
+use super::args::{BackendArg, Place};
+use super::exit::{Exit, Failure};
 
 /// How long closing may take: it flushes what is in flight.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);

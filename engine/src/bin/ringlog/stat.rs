@@ -2,9 +2,9 @@
 
 use ringlog::{LogCapabilities, LogMetrics};
 
-use crate::args::{Place, Stat};
-use crate::exit::Failure;
-use crate::output::Output;
+use super::args::{Place, Stat};
+use super::exit::Failure;
+use super::output::Output;
 
 pub fn run(place: &Place, args: &Stat) -> Result<(), Failure> {
     place.with_reader(|session| {

@@ -2,9 +2,9 @@
 
 use ringlog::TopicInfo;
 
-use crate::args::{Place, Topics};
-use crate::exit::Failure;
-use crate::output::Output;
+use super::args::{Place, Topics};
+use super::exit::Failure;
+use super::output::Output;
 
 pub fn run(place: &Place, args: &Topics) -> Result<(), Failure> {
     place.with_reader(|session| {

@@ -2,9 +2,9 @@
 
 use ringlog::Offset;
 
-use crate::args::{Place, Trim};
-use crate::exit::Failure;
-use crate::output::Output;
+use super::args::{Place, Trim};
+use super::exit::Failure;
+use super::output::Output;
 
 pub fn run(place: &Place, args: &Trim) -> Result<(), Failure> {
     place.with_engine(false, |session| {

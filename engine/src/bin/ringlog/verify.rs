@@ -2,10 +2,10 @@
 
 use ringlog::inspect::{Inspector, Report};
 
-use crate::args::{Place, Verify};
-use crate::exit::{Exit, Failure};
-use crate::output::Output;
-use crate::progress::Progress;
+use super::args::{Place, Verify};
+use super::exit::{Exit, Failure};
+use super::output::Output;
+use super::progress::Progress;
 
 pub fn run(place: &Place, args: &Verify) -> Result<(), Failure> {
     let data = place.data()?;

@@ -66,6 +66,9 @@ fn a_bomb_costs_no_more_than_the_limit() {
     let max = DECOMPRESSED_BYTES_MAX;
     let snappy = |bytes: &[u8]| decompress(Compression::Snappy, bytes, max);
     assert_eq!(snappy(&claims), Err(BatchError::Codec { codec: Compression::Snappy }));
+    let mut out = Vec::new();
+    assert!(unsnappy_block(&claims, max, &mut out).is_err());
+    assert_eq!(out.capacity(), 0, "nothing is reserved for a claim");
     let beyond = [0xff, 0xff, 0xff, 0xff, 0x0f];
     assert_eq!(snappy(&beyond), Err(BatchError::Expands { max }));
     let block = [&XERIAL_MAGIC[..], &XERIAL_VERSIONS, &[0x7f, 0xff, 0xff, 0xff, 0]].concat();

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::super::exit::{Exit, Failure};
 use super::run::{Run, Step};
-use crate::exit::{Exit, Failure};
 
 pub(super) const LONE: &str = "device: durable writes of 4 KiB, one at a time";
 pub(super) const WRITES: &str = "device: durable writes of 1 MiB";

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use ringlog::{Capabilities, Engine, Error, Flush, Partition, Record, Start, TopicSpec};
 
+use super::super::args::{Bench, Place};
+use super::super::exit::Failure;
 use super::device;
 use super::run::{Run, Step};
-use crate::args::{Bench, Place};
-use crate::exit::Failure;
 
 const ONE: &str = "durable appends, one at a time";
 const MANY: &str = "durable appends, many in flight";

@@ -10,11 +10,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::args::{Bench, Place};
-use crate::doctor::scratch::{Scratch, nearest};
-use crate::exit::{Exit, Failure};
-use crate::interrupt::Interrupt;
-use crate::output::Output;
+use super::args::{Bench, Place};
+use super::doctor::scratch::{Scratch, nearest};
+use super::exit::{Exit, Failure};
+use super::interrupt::Interrupt;
+use super::output::Output;
 
 use run::{Cell, Run};
 

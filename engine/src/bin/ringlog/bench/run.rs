@@ -6,9 +6,9 @@ use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::args::Bench;
-use crate::exit::{Exit, Failure};
-use crate::interrupt::Interrupt;
+use super::super::args::Bench;
+use super::super::exit::{Exit, Failure};
+use super::super::interrupt::Interrupt;
 
 /// Phases there are, for the bar.
 const PHASES: u64 = 7;

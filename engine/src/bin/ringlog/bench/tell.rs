@@ -2,9 +2,9 @@
 
 use indicatif::HumanCount;
 
+use super::super::exit::Failure;
+use super::super::output::Output;
 use super::Summary;
-use crate::exit::Failure;
-use crate::output::Output;
 
 pub(super) fn tell(summary: &Summary, output: &mut Output) -> Result<(), Failure> {
     let direct = if summary.direct_io { "O_DIRECT" } else { "through the page cache" };

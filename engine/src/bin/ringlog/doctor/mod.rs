@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use ringlog::Capabilities;
 use serde::Serialize;
 
-use crate::args::{Doctor, Place};
-use crate::exit::{Exit, Failure};
-use crate::output::Output;
+use super::args::{Doctor, Place};
+use super::exit::{Exit, Failure};
+use super::output::Output;
 
 use disk::Disk;
 use machine::Machine;

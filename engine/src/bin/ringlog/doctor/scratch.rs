@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ringlog::{Capabilities, Error, Flush, TopicSpec};
 
-use crate::args::Place;
-use crate::exit::{Exit, Failure};
+use super::super::args::Place;
+use super::super::exit::{Exit, Failure};
 
 /// The directory itself, or the nearest one above that is there.
 pub(crate) fn nearest(data: &Path) -> Result<PathBuf, Failure> {

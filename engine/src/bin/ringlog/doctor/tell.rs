@@ -2,10 +2,10 @@
 
 use ringlog::{Capabilities, Flush};
 
+use super::super::exit::Failure;
+use super::super::output::Output;
 use super::machine::Machine;
 use super::{Disk, Examination, Severity};
-use crate::exit::Failure;
-use crate::output::Output;
 
 pub(super) fn tell(found: &Examination, output: &mut Output) -> Result<(), Failure> {
     let mut line = |name: &str, text: String| output.line(format_args!("{name:<13}{text}"));
