@@ -33,11 +33,14 @@ from ._errors import (
     LockedError,
     NotDurableError,
     OffsetOutOfRangeError,
+    PartlyAppendedError,
+    PartOutcome,
     ReadOnlyError,
     RinglogError,
     TimeoutError,
     TooLargeError,
     TopicExistsError,
+    TruncatedError,
     UnknownPartitionError,
     UnknownTopicError,
     UnsupportedFormatError,
@@ -63,8 +66,10 @@ __all__ = [
     "LockedError",
     "NotDurableError",
     "OffsetOutOfRangeError",
+    "PartOutcome",
     "Partition",
     "PartitionInfo",
+    "PartlyAppendedError",
     "ReadOnlyError",
     "Reader",
     "Record",
@@ -75,6 +80,7 @@ __all__ = [
     "Topic",
     "TopicExistsError",
     "TopicInfo",
+    "TruncatedError",
     "UnknownPartitionError",
     "UnknownTopicError",
     "UnsupportedFormatError",
@@ -92,6 +98,7 @@ def open(
     flush: Literal["sync", "async"] = "sync",
     *,
     create: bool = True,
+    read_only: bool = False,
     backend: Literal["auto", "io_uring", "plain"] = "auto",
     append_timeout: Optional[float] = None,
     lock_timeout: Optional[float] = None,
@@ -104,6 +111,10 @@ def open(
     window_seconds: Optional[float] = None,
     max_payload_bytes: Optional[int] = None,
     spare_segments: Optional[int] = None,
+    shards: Optional[int] = None,
+    pin_shards: bool = False,
+    mmap: Optional[bool] = None,
+    pinned_bytes_max: Optional[int] = None,
     allow_volatile: bool = False,
 ) -> Engine:
     """Opens a data directory, recovering what its last writer left; one process writes at a time.
@@ -115,10 +126,19 @@ def open(
     durable, "async" when it is written, which survives the process; a power loss may take its last
     window (`window_bytes`, 16 MiB; `window_seconds`, 0.2).
 
+    With `read_only` it opens beside a writer of another process, or without one, and changes
+    nothing: topics are seen as readers of the writer see them, `follow()` sleeps until there is
+    more and goes on with the next writer if one dies; what would write raises `ReadOnlyError`.
+
     `append_timeout` (30 s) is the deadline of appends that name none; `lock_timeout` (5 s) how long
     to wait for another holder; `close_timeout` (30 s) how long closing may take to flush. The sizes
     are the engine's: `segment_bytes` (128 MiB), `ring_bytes` (4 MiB, a power of two), `group_bytes`
     (1 MiB), `groups_in_flight` (2), `max_payload_bytes` (17 MiB), `spare_segments` (2).
+
+    `shards` (1) is how many threads flush, each to logs of its own; `pin_shards` keeps each on a
+    processor. Sealed segments are read in place, through mappings, unless `mmap` is False; batches
+    that are held pin memory, up to `pinned_bytes_max` (1 GiB): beyond, reading raises
+    `BackpressureError`.
 
     Raises `LockedError` (which names the holder), `ReadOnlyError`, `NotDurableError` on a filesystem
     that keeps nothing over a power loss (unless `allow_volatile`), `UnsupportedFormatError` and
@@ -126,6 +146,7 @@ def open(
     """
     options = {
         "create": create,
+        "read_only": read_only,
         "backend": backend,
         "append_timeout": append_timeout,
         "lock_timeout": lock_timeout,
@@ -138,6 +159,10 @@ def open(
         "window_seconds": window_seconds,
         "max_payload_bytes": max_payload_bytes,
         "spare_segments": spare_segments,
+        "shards": shards,
+        "pin_shards": pin_shards,
+        "mmap": mmap,
+        "pinned_bytes_max": pinned_bytes_max,
         "allow_volatile": allow_volatile,
     }
     return _ringlog._open(path, flush, options)

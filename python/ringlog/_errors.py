@@ -10,7 +10,8 @@ from __future__ import annotations
 import builtins
 import errno
 import os
-from typing import Optional
+from collections.abc import Iterable
+from typing import NamedTuple, Optional
 
 
 class RinglogError(Exception):
@@ -52,8 +53,37 @@ class OffsetOutOfRangeError(RinglogError, LookupError):
     """The offset lies before the log start or beyond the end."""
 
 
+class TruncatedError(RinglogError, LookupError):
+    """What had been read is not there any more: the writer's device failed, and took what was
+    written but not durable. Read on from `end`, or wherever you decide to."""
+
+    #: What is below is as it was read.
+    end: int = 0
+
+
 class BackpressureError(RinglogError, BlockingIOError):
-    """No room right now; nothing was written. Retry, or use a call that waits."""
+    """No room right now; nothing was done. Retry, or use a call that waits; with the code
+    "pinned", release batches that were read first."""
+
+
+class PartOutcome(NamedTuple):
+    """What became of one partition's part of `Topic.append_many`."""
+
+    partition: int
+    #: Which of the records given went there, by their place among them.
+    records: list[int]
+    #: Their offsets, if they were acknowledged.
+    offsets: Optional[range]
+    #: Why they were not; its `outcome_unknown` says whether they may be there all the same.
+    error: Optional[RinglogError]
+
+
+class PartlyAppendedError(RinglogError):
+    """Some partitions took their part of `Topic.append_many`, or may have, and some did not: calling
+    again with everything would append some of it twice."""
+
+    #: What became of each partition's part.
+    parts: list[PartOutcome]
 
 
 class TimeoutError(RinglogError, builtins.TimeoutError):
@@ -115,8 +145,11 @@ _CLASSES: dict[str, type[RinglogError]] = {
     "unknown_partition": UnknownPartitionError,
     "topic_exists": TopicExistsError,
     "offset_out_of_range": OffsetOutOfRangeError,
+    "truncated": TruncatedError,
     "busy": BackpressureError,
     "pinned": BackpressureError,
+    "queue_full": BackpressureError,
+    "partly_appended": PartlyAppendedError,
     "timeout": TimeoutError,
     "locked": LockedError,
     "no_space": DiskFullError,
@@ -128,11 +161,20 @@ _CLASSES: dict[str, type[RinglogError]] = {
     "read_only": ReadOnlyError,
     "not_durable": NotDurableError,
     "io": IoError,
+    "peer": IoError,
+    # Of shards that the caller's threads turn, which Python's do not.
+    "wrong_thread": RinglogError,
     "forked": ForkedError,
     "internal": InternalError,
 }
 
-_NUMBERS = {"no_space": errno.ENOSPC, "busy": errno.EAGAIN, "pinned": errno.EAGAIN}
+_NUMBERS = {
+    "no_space": errno.ENOSPC,
+    "busy": errno.EAGAIN,
+    "pinned": errno.EAGAIN,
+    "queue_full": errno.EAGAIN,
+    "read_only": errno.EROFS,
+}
 
 
 def make(
@@ -144,6 +186,9 @@ def make(
     outcome_unknown: bool,
     path: Optional[str] = None,
     pid: Optional[int] = None,
+    end: int = 0,
+    parts: Iterable[tuple[int, list[int], Optional[range], Optional[RinglogError]]] = (),
+    number: Optional[int] = None,
 ) -> RinglogError:
     """The exception for an error of the engine; called by the native module."""
     made = _CLASSES.get(code, RinglogError)(message)
@@ -154,6 +199,10 @@ def make(
     made.path = None if path is None else os.fsdecode(path)
     if isinstance(made, LockedError):
         made.pid = pid
-    if isinstance(made, OSError) and code in _NUMBERS:
-        made.errno = _NUMBERS[code]
+    if isinstance(made, TruncatedError):
+        made.end = end
+    if isinstance(made, PartlyAppendedError):
+        made.parts = [PartOutcome(*part) for part in parts]
+    if isinstance(made, OSError):
+        made.errno = _NUMBERS.get(code, number)
     return made

@@ -276,6 +276,11 @@ impl Opening {
                 "groups_in_flight" => options.groups_in_flight(value.extract()?),
                 "max_payload_bytes" => options.max_payload_bytes(value.extract()?),
                 "spare_segments" => options.spare_segments(value.extract()?),
+                "read_only" => options.read_only(value.extract()?),
+                "shards" => options.shards(value.extract()?),
+                "pin_shards" => options.pin_shards(value.extract()?),
+                "mmap" => options.mmap(value.extract()?),
+                "pinned_bytes_max" => options.pinned_bytes_max(value.extract()?),
                 "allow_volatile" => options.allow_volatile(value.extract()?),
                 "lock_timeout" => {
                     let timeout = seconds(&name, Some(value.extract()?))?;
