@@ -248,6 +248,7 @@ const struct test modes_tests[] = {
     {"a_shard_belongs_to_one_thread", a_shard_belongs_to_one_thread, 1},
     {"an_engine_with_threads_is_not_turned", an_engine_with_threads_is_not_turned, 1},
     {"another_process_reads_beside_the_writer", another_process_reads_beside_the_writer, 0},
-    {"a_reader_needs_no_writer", a_reader_needs_no_writer, 1},
+    /* Valgrind knows no futex_waitv, and hides the vDSO that rustix then takes the time from. */
+    {"a_reader_needs_no_writer", a_reader_needs_no_writer, 0},
     {NULL, NULL, 0},
 };
