@@ -148,6 +148,18 @@
 #define RINGLOG_OPEN_NO_MMAP 8
 
 /*
+ Only read: beside a writer of another process, or without one. Nothing is created, repaired or
+ locked; appends and changes of topics get `READ_ONLY`.
+ */
+#define RINGLOG_OPEN_READ_ONLY 16
+
+/*
+ Start no thread: the caller's own turn the shards, in `ringlog_run_once` and in every call that
+ blocks. The first thread that turns a shard owns it; close, and free the last handle, there.
+ */
+#define RINGLOG_OPEN_CALLER_DRIVEN 32
+
+/*
  io_uring where it is there and allowed, else plain.
  */
 #define RINGLOG_BACKEND_AUTO 0
@@ -223,9 +235,20 @@
 #define RINGLOG_START_OFFSET 2
 
 /*
+ At the first record of the time `at`, in milliseconds since 1970, or later; after the newest
+ record if there is none, so that one which comes is not missed.
+ */
+#define RINGLOG_START_TIME 3
+
+/*
  Do not verify each batch's checksum. Frames are proven either way.
  */
 #define RINGLOG_READ_NO_VERIFY 1
+
+/*
+ What stands for an offset where no record is meant.
+ */
+#define RINGLOG_NO_OFFSET UINT64_MAX
 
 /*
  The binary interface that this header speaks. It grows with every incompatible change; a
@@ -759,7 +782,7 @@ typedef struct ringlog_stream_info {
 #define RINGLOG_E_UNSUPPORTED_FORMAT -16
 
 /*
- The directory cannot be written.
+ The engine was opened read-only, or the directory cannot be written.
  */
 #define RINGLOG_E_READ_ONLY -17
 
@@ -817,6 +840,17 @@ typedef struct ringlog_stream_info {
  Some partitions took their part of an append, others did not.
  */
 #define RINGLOG_E_PARTLY_APPENDED -28
+
+/*
+ In caller-driven mode: another thread turned this shard first, and it is that thread's.
+ */
+#define RINGLOG_E_WRONG_THREAD -29
+
+/*
+ A reader beside a writer had read what that lost with its device, and the next writer does not
+ have. The reader stays where it is; seek, to go on.
+ */
+#define RINGLOG_E_TRUNCATED -30
 
 #ifdef __cplusplus
 extern "C" {
@@ -1256,8 +1290,9 @@ ringlog_status ringlog_topic_partition_for(const struct ringlog_topic *topic,
  It sees what is durable of a sync topic, what is written of an async one, and never blocks an
  append.
 
- Thread-safe. Does not wait.
- Errors: `OFFSET_OUT_OF_RANGE` for an offset that is trimmed or beyond the end, `UNKNOWN_TOPIC`.
+ Thread-safe. Does not wait; for a time it reads about a record batch.
+ Errors: `OFFSET_OUT_OF_RANGE` for an offset that is trimmed or beyond the end, `UNKNOWN_TOPIC`;
+ for a time `CORRUPT`, `IO`, `PINNED`.
  */
 ringlog_status ringlog_reader_open(const struct ringlog_stream *stream,
                                    uint32_t start,
@@ -1274,7 +1309,8 @@ ringlog_status ringlog_reader_open(const struct ringlog_stream *stream,
 
  One thread at a time. Blocks up to `timeout_ns` (0: not at all) until there is something.
  Errors: `CORRUPT` names file and byte, and the reader stays before the damage;
- `OFFSET_OUT_OF_RANGE` if the place was trimmed meanwhile; `IO`, `CLOSED`; `IN_USE` while another
+ `OFFSET_OUT_OF_RANGE` if the place was trimmed meanwhile; `TRUNCATED` on a read-only engine;
+ `IO`, `PINNED`, `CLOSED`; `IN_USE` while another
  call or a submitted read uses the reader.
  */
 ringlog_status ringlog_reader_next(struct ringlog_reader *reader,
@@ -1286,8 +1322,9 @@ ringlog_status ringlog_reader_next(struct ringlog_reader *reader,
 /*
  Goes on elsewhere: see `ringlog_reader_open`.
 
- One thread at a time. Does not wait.
- Errors: `OFFSET_OUT_OF_RANGE`, the reader staying where it was; `IN_USE`.
+ One thread at a time. Does not wait; for a time it reads about a record batch.
+ Errors: `OFFSET_OUT_OF_RANGE` (or, for a time, `CORRUPT`, `IO`, `PINNED`), the reader staying
+ where it was; `IN_USE`.
  */
 ringlog_status ringlog_reader_seek(struct ringlog_reader *reader,
                                    uint32_t start,
@@ -1311,6 +1348,42 @@ ringlog_status ringlog_reader_position(const struct ringlog_reader *reader,
 void ringlog_reader_free(struct ringlog_reader *reader);
 
 /*
+ How many shards write its logs; 0 for NULL. Thread-safe, never blocks.
+ */
+uint32_t ringlog_shards(const struct ringlog_engine *engine);
+
+/*
+ In caller-driven mode (`RINGLOG_OPEN_CALLER_DRIVEN`): turns the shard once on this thread, which
+ owns it from then on. Takes in what has completed, wakes who waited for it, hands new writes to
+ the kernel, and does a piece of due upkeep. An event loop calls it when `ringlog_poll_fd` is
+ readable. If there is nothing to do it sleeps up to `timeout_ns` first; 0, and
+ `RINGLOG_DEFAULT_TIMEOUT`, do not sleep.
+
+ On the one thread that turns this shard. Blocks up to `timeout_ns`; on the plain backend also
+ for one write and its flush.
+ Errors: `WRONG_THREAD` if the shard is another thread's; `CLOSED` once it has ended;
+ `INVALID_ARGUMENT` for a shard that is not there, and on an engine with threads of its own.
+ */
+ringlog_status ringlog_run_once(struct ringlog_engine *engine,
+                                uint32_t shard,
+                                int64_t timeout_ns,
+                                struct ringlog_error **error);
+
+/*
+ In caller-driven mode: a descriptor that is readable (level-triggered) when `ringlog_run_once`
+ has something to do for this shard. On success it is in `*fd`; it is the engine's, and lives as
+ long: poll it, but neither read nor close it.
+
+ Thread-safe, never blocks.
+ Errors: `INVALID_ARGUMENT` for a shard that is not there, and on an engine with threads of its
+ own.
+ */
+ringlog_status ringlog_poll_fd(const struct ringlog_engine *engine,
+                               uint32_t shard,
+                               int32_t *fd,
+                               struct ringlog_error **error);
+
+/*
  The name of a status, such as "RINGLOG_E_BUSY"; "RINGLOG_E_?" for one this library does not
  know. Thread-safe, never blocks. The text is static.
  */
@@ -1331,6 +1404,33 @@ size_t ringlog_text_len(const struct ringlog_text *text);
  Frees a text; NULL is fine. Never blocks.
  */
 void ringlog_text_free(struct ringlog_text *text);
+
+/*
+ The first visible record of the time `ms`, in milliseconds since 1970, or later. On success
+ `*offset` is its offset and `*timestamp_ms`, which may be NULL, its time; `RINGLOG_NO_OFFSET`
+ and -1 if there is none. Times need not ascend: later records may be of earlier times.
+
+ Thread-safe. Does not wait; reads about a record batch.
+ Errors: `UNKNOWN_TOPIC` if the topic was deleted, `CORRUPT`, `IO`, `PINNED`.
+ */
+ringlog_status ringlog_offset_for_time(const struct ringlog_stream *stream,
+                                       int64_t ms,
+                                       uint64_t *offset,
+                                       int64_t *timestamp_ms,
+                                       struct ringlog_error **error);
+
+/*
+ The visible record with the latest time, the first if several have it. On success `*offset` is
+ its offset and `*timestamp_ms`, which may be NULL, its time, in milliseconds since 1970;
+ `RINGLOG_NO_OFFSET` and -1 if there are no records.
+
+ Thread-safe. Does not wait; reads about a record batch.
+ Errors: as `ringlog_offset_for_time`.
+ */
+ringlog_status ringlog_max_timestamp(const struct ringlog_stream *stream,
+                                     uint64_t *offset,
+                                     int64_t *timestamp_ms,
+                                     struct ringlog_error **error);
 
 /*
  Makes a topic, durably. `options` may be NULL: one partition, sync. `topic` may be NULL; else on

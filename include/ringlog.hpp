@@ -355,6 +355,8 @@ public:
     static Start offset(std::uint64_t offset) noexcept {
         return Start(RINGLOG_START_OFFSET, static_cast<std::int64_t>(offset));
     }
+    /// At the first record of this time, in milliseconds since 1970, or later.
+    static Start time(std::int64_t ms) noexcept { return Start(RINGLOG_START_TIME, ms); }
 
     std::uint32_t start() const noexcept { return start_; }
     std::int64_t at() const noexcept { return at_; }
@@ -452,6 +454,12 @@ private:
 
 class CompletionQueue;
 
+/// A record's offset with its time, in milliseconds since 1970.
+struct TimedOffset {
+    std::uint64_t offset;
+    std::int64_t timestamp_ms;
+};
+
 /// One partition of a topic. Thread-safe.
 class Stream {
 public:
@@ -493,6 +501,23 @@ public:
             return ringlog_trim(stream_.get(), offset, error);
         });
     }
+    /// The first record of this time or later; none if there is none.
+    std::optional<TimedOffset> offset_for_time(std::int64_t ms) const {
+        TimedOffset found{};
+        detail::check([&](ringlog_error **error) {
+            return ringlog_offset_for_time(stream_.get(), ms, &found.offset, &found.timestamp_ms,
+                                           error);
+        });
+        return there(found);
+    }
+    /// The first record of the latest time; none if there are no records.
+    std::optional<TimedOffset> max_timestamp() const {
+        TimedOffset found{};
+        detail::check([&](ringlog_error **error) {
+            return ringlog_max_timestamp(stream_.get(), &found.offset, &found.timestamp_ms, error);
+        });
+        return there(found);
+    }
     ringlog_stream_info info() const {
         ringlog_stream_info info{};
         detail::check([&](ringlog_error **error) {
@@ -503,6 +528,12 @@ public:
     ringlog_stream *get() const noexcept { return stream_.get(); }
 
 private:
+    static std::optional<TimedOffset> there(TimedOffset found) noexcept {
+        if (found.offset == RINGLOG_NO_OFFSET) {
+            return std::nullopt;
+        }
+        return found;
+    }
     std::uint64_t append(const Record *records, std::size_t count, AppendOptions options) {
         const detail::Raw raw(records, count);
         std::uint64_t first = 0;
@@ -727,6 +758,21 @@ public:
             return ringlog_cq_new(engine_.get(), capacity, &queue, error);
         });
         return CompletionQueue(queue);
+    }
+    std::uint32_t shards() const noexcept { return ringlog_shards(engine_.get()); }
+    /// Turns a shard once, of an engine opened with `RINGLOG_OPEN_CALLER_DRIVEN`.
+    void run_once(std::uint32_t shard = 0, Timeout timeout = Timeout::none()) {
+        detail::check([&](ringlog_error **error) {
+            return ringlog_run_once(engine_.get(), shard, timeout.ns(), error);
+        });
+    }
+    /// Readable when `run_once` has something to do; the engine's.
+    int poll_fd(std::uint32_t shard = 0) const {
+        int fd = -1;
+        detail::check([&](ringlog_error **error) {
+            return ringlog_poll_fd(engine_.get(), shard, &fd, error);
+        });
+        return fd;
     }
     std::string stats_json() const {
         ringlog_text *text = nullptr;

@@ -10,6 +10,7 @@ int main(int argc, char **argv) {
 
         ringlog::Record order("table 7", "one flat white");
         order.headers = {{"waiter", "Ann"}, {"urgent", std::nullopt}};
+        order.timestamp_ms = 1700000000000; // Of November 2023; the others have the time of now.
         orders.append(order);
         orders.append_many({"two espressos", "a glass of water"});
 
@@ -23,6 +24,12 @@ int main(int argc, char **argv) {
                 }
                 std::cout << '\n';
             }
+        }
+
+        if (auto later = orders.offset_for_time(1700000000001)) {
+            ringlog::Reader since = orders.reader(ringlog::Start::time(1700000000001));
+            std::cout << "later ones begin at " << later->offset << ", and a reader from then at "
+                      << since.position() << '\n';
         }
 
         try {

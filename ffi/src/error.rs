@@ -14,8 +14,9 @@ use crate::status::{
     RINGLOG_E_LOCKED, RINGLOG_E_NO_SPACE, RINGLOG_E_NOT_A_DATA_DIRECTORY, RINGLOG_E_NOT_DURABLE,
     RINGLOG_E_OFFSET_OUT_OF_RANGE, RINGLOG_E_OTHER, RINGLOG_E_PANIC, RINGLOG_E_PARTLY_APPENDED,
     RINGLOG_E_PEER, RINGLOG_E_PINNED, RINGLOG_E_QUEUE_FULL, RINGLOG_E_READ_ONLY, RINGLOG_E_TIMEOUT,
-    RINGLOG_E_TOO_LARGE, RINGLOG_E_TOPIC_EXISTS, RINGLOG_E_UNKNOWN_PARTITION,
-    RINGLOG_E_UNKNOWN_TOPIC, RINGLOG_E_UNSUPPORTED_FORMAT, RINGLOG_OK, ringlog_status,
+    RINGLOG_E_TOO_LARGE, RINGLOG_E_TOPIC_EXISTS, RINGLOG_E_TRUNCATED, RINGLOG_E_UNKNOWN_PARTITION,
+    RINGLOG_E_UNKNOWN_TOPIC, RINGLOG_E_UNSUPPORTED_FORMAT, RINGLOG_E_WRONG_THREAD, RINGLOG_OK,
+    ringlog_status,
 };
 
 /// The same call may succeed later without anything else being done.
@@ -107,6 +108,8 @@ fn code(error: &Error) -> (ringlog_status, i32) {
         Error::TooLarge { .. } => RINGLOG_E_TOO_LARGE,
         Error::InvalidBatch { .. } => RINGLOG_E_INVALID_BATCH,
         Error::OffsetOutOfRange { .. } => RINGLOG_E_OFFSET_OUT_OF_RANGE,
+        Error::Truncated { .. } => RINGLOG_E_TRUNCATED,
+        Error::WrongThread { .. } => RINGLOG_E_WRONG_THREAD,
         Error::Busy { .. } => RINGLOG_E_BUSY,
         Error::PartlyAppended { .. } => RINGLOG_E_PARTLY_APPENDED,
         Error::Pinned { .. } => RINGLOG_E_PINNED,

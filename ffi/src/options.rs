@@ -20,10 +20,18 @@ pub const RINGLOG_OPEN_ALLOW_VOLATILE: u32 = 2;
 pub const RINGLOG_OPEN_PIN_SHARDS: u32 = 4;
 /// Read sealed segments by copy instead of through mappings.
 pub const RINGLOG_OPEN_NO_MMAP: u32 = 8;
+/// Only read: beside a writer of another process, or without one. Nothing is created, repaired or
+/// locked; appends and changes of topics get `READ_ONLY`.
+pub const RINGLOG_OPEN_READ_ONLY: u32 = 16;
+/// Start no thread: the caller's own turn the shards, in `ringlog_run_once` and in every call that
+/// blocks. The first thread that turns a shard owns it; close, and free the last handle, there.
+pub const RINGLOG_OPEN_CALLER_DRIVEN: u32 = 32;
 const OPEN_FLAGS: u32 = RINGLOG_OPEN_NO_CREATE
     | RINGLOG_OPEN_ALLOW_VOLATILE
     | RINGLOG_OPEN_PIN_SHARDS
-    | RINGLOG_OPEN_NO_MMAP;
+    | RINGLOG_OPEN_NO_MMAP
+    | RINGLOG_OPEN_READ_ONLY
+    | RINGLOG_OPEN_CALLER_DRIVEN;
 
 /// io_uring where it is there and allowed, else plain.
 pub const RINGLOG_BACKEND_AUTO: u32 = 0;
@@ -168,6 +176,8 @@ impl ringlog_open_options {
             .allow_volatile(is_set(RINGLOG_OPEN_ALLOW_VOLATILE))
             .pin_shards(is_set(RINGLOG_OPEN_PIN_SHARDS))
             .mmap(!is_set(RINGLOG_OPEN_NO_MMAP))
+            .read_only(is_set(RINGLOG_OPEN_READ_ONLY))
+            .caller_driven(is_set(RINGLOG_OPEN_CALLER_DRIVEN))
             .backend(self.backend()?);
         if self.pinned_bytes_max > 0 {
             options = options.pinned_bytes_max(self.pinned_bytes_max);

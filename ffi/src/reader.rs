@@ -20,6 +20,9 @@ pub const RINGLOG_START_EARLIEST: u32 = 0;
 pub const RINGLOG_START_LATEST: u32 = 1;
 /// At the offset `at`.
 pub const RINGLOG_START_OFFSET: u32 = 2;
+/// At the first record of the time `at`, in milliseconds since 1970, or later; after the newest
+/// record if there is none, so that one which comes is not missed.
+pub const RINGLOG_START_TIME: u32 = 3;
 
 /// Do not verify each batch's checksum. Frames are proven either way.
 pub const RINGLOG_READ_NO_VERIFY: u32 = 1;
@@ -71,6 +74,7 @@ fn start(start: u32, at: i64) -> Result<Start, Failure> {
         RINGLOG_START_OFFSET => u64::try_from(at)
             .map(|offset| Start::Offset(Offset(offset)))
             .map_err(|_| Failure::invalid(format!("offset {at}"))),
+        RINGLOG_START_TIME => Ok(Start::Time(at)),
         other => Err(Failure::invalid(format!("start {other}"))),
     }
 }
@@ -81,8 +85,9 @@ fn start(start: u32, at: i64) -> Result<Start, Failure> {
 /// It sees what is durable of a sync topic, what is written of an async one, and never blocks an
 /// append.
 ///
-/// Thread-safe. Does not wait.
-/// Errors: `OFFSET_OUT_OF_RANGE` for an offset that is trimmed or beyond the end, `UNKNOWN_TOPIC`.
+/// Thread-safe. Does not wait; for a time it reads about a record batch.
+/// Errors: `OFFSET_OUT_OF_RANGE` for an offset that is trimmed or beyond the end, `UNKNOWN_TOPIC`;
+/// for a time `CORRUPT`, `IO`, `PINNED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ringlog_reader_open(
     stream: *const ringlog_stream,
@@ -119,7 +124,8 @@ pub unsafe extern "C" fn ringlog_reader_open(
 ///
 /// One thread at a time. Blocks up to `timeout_ns` (0: not at all) until there is something.
 /// Errors: `CORRUPT` names file and byte, and the reader stays before the damage;
-/// `OFFSET_OUT_OF_RANGE` if the place was trimmed meanwhile; `IO`, `CLOSED`; `IN_USE` while another
+/// `OFFSET_OUT_OF_RANGE` if the place was trimmed meanwhile; `TRUNCATED` on a read-only engine;
+/// `IO`, `PINNED`, `CLOSED`; `IN_USE` while another
 /// call or a submitted read uses the reader.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ringlog_reader_next(
@@ -162,8 +168,9 @@ fn next(reader: &mut Reader, max_bytes: usize, timeout: Duration) -> Result<Vec<
 
 /// Goes on elsewhere: see `ringlog_reader_open`.
 ///
-/// One thread at a time. Does not wait.
-/// Errors: `OFFSET_OUT_OF_RANGE`, the reader staying where it was; `IN_USE`.
+/// One thread at a time. Does not wait; for a time it reads about a record batch.
+/// Errors: `OFFSET_OUT_OF_RANGE` (or, for a time, `CORRUPT`, `IO`, `PINNED`), the reader staying
+/// where it was; `IN_USE`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ringlog_reader_seek(
     reader: *mut ringlog_reader,

@@ -39,7 +39,7 @@ pub const RINGLOG_E_CORRUPT: ringlog_status = -14;
 pub const RINGLOG_E_NOT_A_DATA_DIRECTORY: ringlog_status = -15;
 /// The files are of another format version; nothing was touched.
 pub const RINGLOG_E_UNSUPPORTED_FORMAT: ringlog_status = -16;
-/// The directory cannot be written.
+/// The engine was opened read-only, or the directory cannot be written.
 pub const RINGLOG_E_READ_ONLY: ringlog_status = -17;
 /// This filesystem keeps nothing over a power loss.
 pub const RINGLOG_E_NOT_DURABLE: ringlog_status = -18;
@@ -63,6 +63,11 @@ pub const RINGLOG_E_QUEUE_FULL: ringlog_status = -26;
 pub const RINGLOG_E_OTHER: ringlog_status = -27;
 /// Some partitions took their part of an append, others did not.
 pub const RINGLOG_E_PARTLY_APPENDED: ringlog_status = -28;
+/// In caller-driven mode: another thread turned this shard first, and it is that thread's.
+pub const RINGLOG_E_WRONG_THREAD: ringlog_status = -29;
+/// A reader beside a writer had read what that lost with its device, and the next writer does not
+/// have. The reader stays where it is; seek, to go on.
+pub const RINGLOG_E_TRUNCATED: ringlog_status = -30;
 
 /// Every code with its name, in the order of their numbers.
 const NAMES: &[(ringlog_status, &CStr)] = &[
@@ -95,6 +100,8 @@ const NAMES: &[(ringlog_status, &CStr)] = &[
     (RINGLOG_E_QUEUE_FULL, c"RINGLOG_E_QUEUE_FULL"),
     (RINGLOG_E_OTHER, c"RINGLOG_E_OTHER"),
     (RINGLOG_E_PARTLY_APPENDED, c"RINGLOG_E_PARTLY_APPENDED"),
+    (RINGLOG_E_WRONG_THREAD, c"RINGLOG_E_WRONG_THREAD"),
+    (RINGLOG_E_TRUNCATED, c"RINGLOG_E_TRUNCATED"),
 ];
 
 /// The name of a status, such as "RINGLOG_E_BUSY"; "RINGLOG_E_?" for one this library does not

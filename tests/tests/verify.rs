@@ -4,11 +4,11 @@
 #![allow(clippy::case_sensitive_file_extension_comparisons, reason = "names of our own making")]
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -65,7 +65,7 @@ fn killed_directory(seed: u64) -> tempfile::TempDir {
     let (dir, copy) = (closed_directory(seed), tempfile::tempdir().unwrap());
     let engine = options().open(dir.path()).unwrap();
     fill(&engine, &mut StdRng::seed_from_u64(seed), 40);
-    for (path, bytes) in files(dir.path()) {
+    for (path, bytes) in files_at_rest(dir.path()) {
         let to = copy.path().join(path.strip_prefix(dir.path()).unwrap());
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::write(to, bytes).unwrap();
@@ -74,16 +74,35 @@ fn killed_directory(seed: u64) -> tempfile::TempDir {
 }
 
 fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    try_files(dir).unwrap()
+}
+
+/// The same while an engine may still rename and write there, once it has stopped to.
+fn files_at_rest(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let end = Instant::now() + DEADLINE;
+    let mut before = None;
+    loop {
+        let now = try_files(dir).ok();
+        if let (Some(now), true) = (&now, now == before) {
+            return now.clone();
+        }
+        assert!(Instant::now() < end, "the engine does not come to rest");
+        before = now;
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn try_files(dir: &Path) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut found = BTreeMap::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
         if path.is_dir() {
-            found.extend(files(&path));
+            found.extend(try_files(&path)?);
         } else {
-            found.insert(path.clone(), fs::read(path).unwrap());
+            found.insert(path.clone(), fs::read(path)?);
         }
     }
-    found
+    Ok(found)
 }
 
 fn verify(inspector: &Inspector) -> Report {
@@ -308,7 +327,7 @@ fn damage_in_the_middle_does_not_hide_what_follows() {
 }
 
 #[test]
-fn what_is_not_ours_or_in_use_is_refused_and_untouched() {
+fn what_is_not_ours_is_refused_and_a_writer_is_no_obstacle() {
     let empty = tempfile::tempdir().unwrap();
     assert!(matches!(Inspector::open(empty.path()), Err(Error::NotADataDirectory { .. })));
     fs::write(empty.path().join("notes.txt"), "mine").unwrap();
@@ -317,10 +336,10 @@ fn what_is_not_ours_or_in_use_is_refused_and_untouched() {
 
     let dir = closed_directory(8);
     let engine = options().open(dir.path()).unwrap();
-    let locked = Inspector::open(dir.path()).unwrap_err();
-    assert!(matches!(locked, Error::Locked { pid: Some(pid), alive: true, .. }
-        if pid == std::process::id()));
+    let inspector = Inspector::open(dir.path()).unwrap();
+    assert!(inspector.has_writer() && verify(&inspector).is_whole());
     engine.close(DEADLINE).unwrap();
+    assert!(!inspector.has_writer());
 
     let meta = dir.path().join("engine.meta");
     flip(&meta, 20, 0);

@@ -81,5 +81,7 @@ extern const struct test read_tests[];
 extern const struct test lifetime_tests[];
 extern const struct test queue_tests[];
 extern const struct test abuse_tests[];
+extern const struct test modes_tests[];
+extern const struct test time_tests[];
 
 #endif

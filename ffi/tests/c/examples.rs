@@ -36,6 +36,7 @@ const EXAMPLES: &[Example] = &[
             "0 table 7: one flat white [waiter=Ann] [urgent=absent]\n",
             "1 -: two espressos\n",
             "2 -: a glass of water\n",
+            "later ones begin at 1, and a reader from then at 1\n",
             "RINGLOG_E_UNKNOWN_TOPIC: ",
         ],
     },

@@ -91,6 +91,8 @@ static void codes_keep_their_numbers_and_names(const char *path) {
         CODE(RINGLOG_E_QUEUE_FULL, -26),
         CODE(RINGLOG_E_OTHER, -27),
         CODE(RINGLOG_E_PARTLY_APPENDED, -28),
+        CODE(RINGLOG_E_WRONG_THREAD, -29),
+        CODE(RINGLOG_E_TRUNCATED, -30),
 #undef CODE
     };
     size_t at;
@@ -99,7 +101,7 @@ static void codes_keep_their_numbers_and_names(const char *path) {
         CHECK(codes[at].code == codes[at].number);
         CHECK(strcmp(ringlog_status_name(codes[at].code), codes[at].name) == 0);
     }
-    CHECK(strcmp(ringlog_status_name(-29), "RINGLOG_E_?") == 0);
+    CHECK(strcmp(ringlog_status_name(-31), "RINGLOG_E_?") == 0);
     CHECK(strcmp(ringlog_status_name(1), "RINGLOG_E_?") == 0);
 }
 
