@@ -46,7 +46,7 @@ from ._errors import (
     UnsupportedFormatError,
 )
 from ._future import Future
-from ._info import PartitionInfo, RecordId, TopicInfo
+from ._info import PartitionInfo, RecordId, TimedOffset, TopicInfo
 from ._ringlog import Batch, BatchReader, Engine, Partition, Reader, Record, Topic, __version__
 
 __all__ = [
@@ -75,6 +75,7 @@ __all__ = [
     "Record",
     "RecordId",
     "RinglogError",
+    "TimedOffset",
     "TimeoutError",
     "TooLargeError",
     "Topic",

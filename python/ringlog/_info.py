@@ -14,6 +14,14 @@ class RecordId(NamedTuple):
     offset: int
 
 
+class TimedOffset(NamedTuple):
+    """A record's offset and its timestamp."""
+
+    offset: int
+    #: In milliseconds since the epoch.
+    timestamp_ms: int
+
+
 class PartitionInfo(NamedTuple):
     """What a partition holds."""
 
@@ -33,6 +41,10 @@ class TopicInfo(NamedTuple):
     uuid: uuid.UUID
     #: "sync" (acknowledged when durable) or "async" (when written).
     flush: str
+    #: "none", "gzip", "snappy", "lz4" or "zstd": how its batches are compressed by default.
+    compression: str
+    #: "create-time" (its appenders' timestamps) or "append-time" (the engine's).
+    timestamps: str
     partitions: list[PartitionInfo]
 
 
@@ -47,6 +59,8 @@ def topics(text: str) -> list[TopicInfo]:
             found["name"],
             uuid.UUID(found["uuid"]),
             found["flush"],
+            found["compression"],
+            found["timestamps"],
             [partition(each) for each in found["partitions"]],
         )
         for found in json.loads(text)

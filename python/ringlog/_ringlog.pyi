@@ -3,17 +3,21 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Optional, Protocol, TypedDict, Union, final, type_check_only
 
 from typing_extensions import Buffer, CapsuleType, NotRequired, Self, disjoint_base
 
 from . import Future
-from ._info import RecordId, TopicInfo
+from ._info import RecordId, TimedOffset, TopicInfo
 
 _Buffer = Buffer
 _Ack = Literal["written", "durable"]
 _Flush = Literal["sync", "async"]
+_Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
+_Timestamps = Literal["create-time", "append-time"]
+_Time = Union[int, datetime]
 _Start = Union[int, Literal["earliest", "latest"]]
 _Headers = Iterable[tuple[str, Optional[Buffer]]]
 
@@ -44,11 +48,14 @@ class Engine:
         *,
         partitions: int = 1,
         flush: Optional[_Flush] = None,
+        compression: _Compression = "none",
+        timestamps: _Timestamps = "create-time",
         create: bool = True,
     ) -> Topic: ...
     def delete_topic(self, name: str) -> None: ...
     def topics(self) -> list[TopicInfo]: ...
     def stat(self) -> dict[str, Any]: ...
+    def metrics(self) -> str: ...
     def flush(self, timeout: Optional[float] = None) -> None: ...
     def close(self, timeout: Optional[float] = None) -> None: ...
     def __enter__(self) -> Self: ...
@@ -66,6 +73,10 @@ class Topic:
     def name(self) -> str: ...
     @property
     def flush(self) -> _Flush: ...
+    @property
+    def compression(self) -> _Compression: ...
+    @property
+    def timestamps(self) -> _Timestamps: ...
     @property
     def partitions(self) -> int: ...
     def partition(self, number: int) -> Partition: ...
@@ -94,9 +105,12 @@ class Topic:
         records: Union[Iterable[_Record], _ArrowArray],
         *,
         ack: Optional[_Ack] = None,
+        compression: Optional[_Compression] = None,
         timeout: Optional[float] = None,
     ) -> dict[int, range]: ...
-    def read(self, start: _Start = "earliest") -> Reader: ...
+    def read(
+        self, start: Optional[_Start] = None, *, time: Optional[_Time] = None
+    ) -> Reader: ...
 
 @final
 class Partition:
@@ -135,9 +149,14 @@ class Partition:
         records: Union[Iterable[_Record], _ArrowArray],
         *,
         ack: Optional[_Ack] = None,
+        compression: Optional[_Compression] = None,
         timeout: Optional[float] = None,
     ) -> range: ...
-    def read(self, start: _Start = "earliest") -> Reader: ...
+    def read(
+        self, start: Optional[_Start] = None, *, time: Optional[_Time] = None
+    ) -> Reader: ...
+    def offset_for_time(self, time: _Time) -> Optional[TimedOffset]: ...
+    def max_timestamp(self) -> Optional[TimedOffset]: ...
     def trim(self, offset: int) -> None: ...
 
 @final
@@ -241,6 +260,7 @@ class _Queue:
         future: asyncio.Future[range],
         records: Union[Iterable[_Record], _ArrowArray],
         ack: Optional[_Ack],
+        compression: Optional[_Compression],
     ) -> bool: ...
     def flush(self, future: asyncio.Future[None]) -> bool: ...
     def read(self, reader: Reader, future: asyncio.Future[Batch]) -> None: ...

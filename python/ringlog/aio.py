@@ -34,10 +34,20 @@ import ringlog
 
 from . import _ringlog
 from ._errors import BackpressureError, UnknownTopicError
-from ._info import RecordId, TopicInfo
+from ._info import RecordId, TimedOffset, TopicInfo
 
 if TYPE_CHECKING:
-    from ._ringlog import _Ack, _Buffer, _Flush, _Headers, _Record, _Start
+    from ._ringlog import (
+        _Ack,
+        _Buffer,
+        _Compression,
+        _Flush,
+        _Headers,
+        _Record,
+        _Start,
+        _Time,
+        _Timestamps,
+    )
 
 __all__ = ["BatchReader", "Engine", "Partition", "Reader", "Topic", "open"]
 
@@ -188,6 +198,8 @@ class Engine:
         *,
         partitions: int = 1,
         flush: Optional[_Flush] = None,
+        compression: _Compression = "none",
+        timestamps: _Timestamps = "create-time",
         create: bool = True,
     ) -> Topic:
         """The topic of this name. One that is not there is made before its first use, or by
@@ -200,7 +212,13 @@ class Engine:
                 raise
 
         def make() -> _ringlog.Topic:
-            return self._native.topic(name, partitions=partitions, flush=flush)
+            return self._native.topic(
+                name,
+                partitions=partitions,
+                flush=flush,
+                compression=compression,
+                timestamps=timestamps,
+            )
 
         return Topic(self._hub, native, make)
 
@@ -215,6 +233,10 @@ class Engine:
     def stat(self) -> dict[str, Any]:
         """Everything about the directory that is worth printing."""
         return self._native.stat()
+
+    def metrics(self) -> str:
+        """The counters as Prometheus text; see `ringlog.Engine.metrics`."""
+        return self._native.metrics()
 
     def flush(self) -> Awaitable[None]:
         """Makes durable whatever has been appended up to now."""
@@ -327,11 +349,17 @@ class Topic(_Target[_ringlog.Topic, RecordId]):
         native = None if self._native is None else self._native.partition(number)
         return Partition(self._hub, native, self, number)
 
-    def read(self, start: _Start = "earliest") -> Reader:
+    def read(
+        self, start: Optional[_Start] = None, *, time: Optional[_Time] = None
+    ) -> Reader:
         """Reads all partitions; see `ringlog.Topic.read`."""
 
         async def make() -> _ringlog.Reader:
-            return (await self._resolve()).read(start)
+            native = await self._resolve()
+            if time is None:
+                return native.read(start)
+            # A time is looked for on disk.
+            return await _aside(lambda: native.read(start, time=time))
 
         return Reader(_Source(self._hub, make))
 
@@ -352,7 +380,11 @@ class Partition(_Target[_ringlog.Partition, int]):
         return self._native
 
     def append_many(
-        self, records: Iterable[_Record], *, ack: Optional[_Ack] = None
+        self,
+        records: Iterable[_Record],
+        *,
+        ack: Optional[_Ack] = None,
+        compression: Optional[_Compression] = None,
     ) -> asyncio.Future[range]:
         """Appends records as one batch; await what it gives for their offsets."""
         hub = self._hub
@@ -360,20 +392,36 @@ class Partition(_Target[_ringlog.Partition, int]):
         batch = list(records)
         if native is None:
             return hub.loop.create_task(
-                self._made(lambda: self.append_many(batch, ack=ack))
+                self._made(lambda: self.append_many(batch, ack=ack, compression=compression))
             )
         future: asyncio.Future[range] = hub.loop.create_future()
         return hub.submit(
-            future, lambda: hub.queue.append_many(native, future, batch, ack)
+            future, lambda: hub.queue.append_many(native, future, batch, ack, compression)
         )
 
-    def read(self, start: _Start = "earliest") -> Reader:
-        """Reads from "earliest", "latest" or an offset on."""
+    def read(
+        self, start: Optional[_Start] = None, *, time: Optional[_Time] = None
+    ) -> Reader:
+        """Reads from "earliest", "latest", an offset or a time on; see `ringlog.Partition.read`."""
 
         async def make() -> _ringlog.Reader:
-            return (await self._resolve()).read(start)
+            native = await self._resolve()
+            if time is None:
+                return native.read(start)
+            # A time is looked for on disk.
+            return await _aside(lambda: native.read(start, time=time))
 
         return Reader(_Source(self._hub, make))
+
+    async def offset_for_time(self, time: _Time) -> Optional[TimedOffset]:
+        """The first record of this time or later; see `ringlog.Partition.offset_for_time`."""
+        native = await self._resolve()
+        return await _aside(lambda: native.offset_for_time(time))
+
+    async def max_timestamp(self) -> Optional[TimedOffset]:
+        """The record with the latest timestamp; see `ringlog.Partition.max_timestamp`."""
+        native = await self._resolve()
+        return await _aside(lambda: native.max_timestamp())
 
     async def trim(self, offset: int) -> None:
         """Forgets the records before `offset`, durably."""

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use ringlog::{Engine, Flush, Options, TopicSpec};
+use ringlog::{Compression, Engine, Flush, Options, TimestampType, TopicSpec};
 
 use crate::dispatch::Dispatcher;
 use crate::error::OrRaise as _;
@@ -121,25 +121,38 @@ impl PyEngine {
         self.handle.path.clone()
     }
 
-    /// The topic of this name, made if it is not there; `partitions` and `flush` count only then.
+    /// The topic of this name, made if it is not there; the other arguments count only then.
+    ///
+    /// `compression` ("none", "gzip", "snappy", "lz4", "zstd") is how its batches are compressed;
+    /// `timestamps` says whose time records have, the appender's ("create-time") or the engine's
+    /// ("append-time").
     ///
     /// Making one is durable when this returns. Raises `UnknownTopicError` with `create=False`.
-    #[pyo3(signature = (name, *, partitions=1, flush=None, create=true))]
+    #[pyo3(signature = (
+        name, *, partitions=1, flush=None, compression="none", timestamps="create-time",
+        create=true
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn topic(
         &self,
         py: Python<'_>,
         name: String,
         partitions: u32,
         flush: Option<&str>,
+        compression: &str,
+        timestamps: &str,
         create: bool,
     ) -> PyResult<PyTopic> {
         let flush = flush.map_or(Ok(self.handle.flush), |word| parse("flush", word))?;
+        let compression: Compression = parse("compression", compression)?;
+        let timestamps: TimestampType = parse("timestamps", timestamps)?;
         let engine = self.handle.engine(py)?.clone();
         guard(py, || {
             // Not on the helper thread where it is there, as it mostly is.
             let topic = match engine.topic(&name) {
                 Err(ringlog::Error::UnknownTopic { .. }) if create => {
                     let spec = TopicSpec::new(name).partitions(partitions).flush(flush);
+                    let spec = spec.compression(compression).timestamps(timestamps);
                     blocking(py, move || engine.open_or_create_topic(spec))?
                 }
                 found => found,
@@ -165,6 +178,13 @@ impl PyEngine {
     fn stat<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let engine = self.handle.engine(py)?;
         guard(py, || described(py, "stat", &py.detach(|| engine.stat())))
+    }
+
+    /// The counters as Prometheus text, for an endpoint of yours to answer with (content type
+    /// `text/plain; version=0.0.4`).
+    fn metrics(&self, py: Python<'_>) -> PyResult<String> {
+        let engine = self.handle.engine(py)?;
+        guard(py, || Ok(py.detach(|| engine.metrics().to_prometheus())))
     }
 
     /// Makes durable whatever has been appended up to now, in topics of either class; waits at most

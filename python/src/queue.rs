@@ -21,7 +21,7 @@ use crate::error::{self, OrRaise as _};
 use crate::guard::{Ours, guard};
 use crate::input::{self, Input};
 use crate::reader::PyReader;
-use crate::topic::{PyPartition, Target, options};
+use crate::topic::{PyPartition, Target, batch_options, options};
 
 /// Most completions taken at once, so that the loop gets to do something else.
 const DRAIN_MAX: usize = 4096;
@@ -256,8 +256,9 @@ impl PyQueue {
         future: Py<PyAny>,
         records: &Bound<'_, PyAny>,
         ack: Option<&str>,
+        compression: Option<&str>,
     ) -> PyResult<bool> {
-        let options = at_once(ack)?;
+        let options = batch_options(ack, compression)?.wait_for_room(false);
         let inputs = input::collect(records)?;
         guard(py, || {
             if inputs.is_empty() {

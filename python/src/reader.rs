@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyInt, PyString};
 use ringlog::{Offset, PartitionId, Start, TopicReader};
 
@@ -23,6 +24,23 @@ pub(crate) struct From(pub(crate) Start);
 
 impl From {
     pub(crate) const EARLIEST: Self = Self(Start::Earliest);
+}
+
+/// `ringlog._time.milliseconds`.
+static MILLISECONDS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// A time as Python gives it, a datetime or milliseconds, in milliseconds since the epoch.
+pub(crate) fn milliseconds(time: &Bound<'_, PyAny>) -> PyResult<i64> {
+    MILLISECONDS.import(time.py(), "ringlog._time", "milliseconds")?.call1((time,))?.extract()
+}
+
+/// Where to start: at a time, if one is given, which then is all that is given.
+pub(crate) fn start(start: Option<From>, time: Option<&Bound<'_, PyAny>>) -> PyResult<Start> {
+    match (start, time) {
+        (Some(_), Some(_)) => Err(PyTypeError::new_err("read() takes a start or a time, not both")),
+        (None, Some(time)) => Ok(Start::Time(milliseconds(time)?)),
+        (start, None) => Ok(start.unwrap_or(From::EARLIEST).0),
+    }
 }
 
 impl FromPyObject<'_, '_> for From {

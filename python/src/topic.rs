@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyRange};
-use ringlog::{Ack, AppendFuture, AppendOptions, Appended, Error, Flush, Offset};
+use ringlog::{Ack, AppendFuture, AppendOptions, Appended, Error, Flush, Offset, TimedOffset};
 
 use crate::dispatch::Speaks;
 use crate::engine::{Handle, parse};
@@ -16,7 +17,7 @@ use crate::error::OrRaise as _;
 use crate::future::PyFuture;
 use crate::guard::{Ours, guard};
 use crate::input::{self, Input};
-use crate::reader::{From, PyReader, seconds};
+use crate::reader::{self, From, PyReader, milliseconds, seconds};
 use crate::wait::{Deadline, block_on, blocking};
 
 /// Where one record goes, and how the answer is told.
@@ -137,6 +138,27 @@ pub(crate) fn options(ack: Option<&str>) -> PyResult<AppendOptions> {
     parse_ack(ack).map(ack_of)
 }
 
+/// How a call appends a batch.
+pub(crate) fn batch_options(
+    ack: Option<&str>,
+    compression: Option<&str>,
+) -> PyResult<AppendOptions> {
+    let options = options(ack)?;
+    Ok(match compression {
+        Some(word) => options.compression(parse("compression", word)?),
+        None => options,
+    })
+}
+
+static TIMED_OFFSET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// As a `ringlog.TimedOffset`.
+fn timed(py: Python<'_>, found: Option<TimedOffset>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    let Some(found) = found else { return Ok(None) };
+    let class = TIMED_OFFSET.import(py, "ringlog._info", "TimedOffset")?;
+    class.call1((found.offset.0, found.timestamp_ms)).map(Some)
+}
+
 fn range(py: Python<'_>, appended: Appended) -> PyResult<Bound<'_, PyRange>> {
     PyRange::new(py, appended.first.0 as isize, appended.last.0 as isize + 1)
 }
@@ -194,6 +216,18 @@ impl PyTopic {
     #[getter]
     fn flush(&self) -> String {
         self.topic.flush().to_string()
+    }
+
+    /// How its batches are compressed, where the append does not say.
+    #[getter]
+    fn compression(&self) -> String {
+        self.topic.compression().to_string()
+    }
+
+    /// Whose time its records have: "create-time", the appenders'; "append-time", the engine's.
+    #[getter]
+    fn timestamps(&self) -> String {
+        self.topic.timestamps().to_string()
     }
 
     /// How many partitions it has.
@@ -260,17 +294,20 @@ impl PyTopic {
     /// Appends records, each to the partition of its key, and gives the offsets in each partition
     /// that got any. What goes to one partition is one batch there; nothing makes batches of
     /// several whole or absent together. Otherwise as `Partition.append_many`.
-    #[pyo3(signature = (records, *, ack=None, timeout=None))]
+    ///
+    /// `compression` is the topic's unless it is given: "none", "gzip", "snappy", "lz4" or "zstd".
+    #[pyo3(signature = (records, *, ack=None, compression=None, timeout=None))]
     fn append_many<'py>(
         &self,
         py: Python<'py>,
         records: &Bound<'py, PyAny>,
         ack: Option<&str>,
+        compression: Option<&str>,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let topic = self.topic.get(py)?.clone();
         let timeout = seconds("timeout", timeout)?.unwrap_or(self.handle.append_timeout);
-        let options = options(ack)?.timeout(timeout);
+        let options = batch_options(ack, compression)?.timeout(timeout);
         let inputs = input::collect(records)?;
         guard(py, || {
             let ranges = PyDict::new(py);
@@ -289,12 +326,21 @@ impl PyTopic {
     }
 
     /// Reads all partitions, each in order, none kept waiting by another, from "earliest" or
-    /// "latest" on.
-    #[pyo3(signature = (start=From::EARLIEST), text_signature = "($self, start='earliest')")]
-    fn read(&self, py: Python<'_>, start: From) -> PyResult<PyReader> {
+    /// "latest" on, or from a `time` on as `Partition.read` has it.
+    #[pyo3(
+        signature = (start=None, *, time=None),
+        text_signature = "($self, start=None, *, time=None)"
+    )]
+    fn read(
+        &self,
+        py: Python<'_>,
+        start: Option<From>,
+        time: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<PyReader> {
         let topic = self.topic.get(py)?;
+        let start = reader::start(start, time)?;
         guard(py, || {
-            let reader = topic.reader(start.0).or_raise(py)?;
+            let reader = py.detach(|| topic.reader(start)).or_raise(py)?;
             Ok(PyReader::of_topic(reader, &self.handle))
         })
     }
@@ -395,17 +441,20 @@ impl PyPartition {
     /// Takes an iterable of bytes-like objects, of dicts (`value`, `key`, `headers`,
     /// `timestamp_ms`) or of records that were read. All of it is held until it is appended: at
     /// most 1,048,576 records, and about 16 MiB (`TooLargeError`).
-    #[pyo3(signature = (records, *, ack=None, timeout=None))]
+    ///
+    /// `compression` is the topic's unless it is given: "none", "gzip", "snappy", "lz4" or "zstd".
+    #[pyo3(signature = (records, *, ack=None, compression=None, timeout=None))]
     fn append_many<'py>(
         &self,
         py: Python<'py>,
         records: &Bound<'py, PyAny>,
         ack: Option<&str>,
+        compression: Option<&str>,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyRange>> {
         let partition = self.partition.get(py)?;
         let timeout = seconds("timeout", timeout)?.unwrap_or(self.handle.append_timeout);
-        let options = options(ack)?;
+        let options = batch_options(ack, compression)?;
         let inputs = input::collect(records)?;
         guard(py, || {
             if inputs.is_empty() {
@@ -420,14 +469,44 @@ impl PyPartition {
         })
     }
 
-    /// Reads from "earliest", "latest" or an offset on.
-    #[pyo3(signature = (start=From::EARLIEST), text_signature = "($self, start='earliest')")]
-    fn read(&self, py: Python<'_>, start: From) -> PyResult<PyReader> {
+    /// Reads from "earliest" (if nothing is said), "latest" or an offset on.
+    ///
+    /// With a `time`, a datetime with its zone or milliseconds since the epoch, it reads from the
+    /// first record of that time or later; where there is none, from the next one that comes.
+    #[pyo3(
+        signature = (start=None, *, time=None),
+        text_signature = "($self, start=None, *, time=None)"
+    )]
+    fn read(
+        &self,
+        py: Python<'_>,
+        start: Option<From>,
+        time: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<PyReader> {
         let partition = self.partition.get(py)?;
+        let start = reader::start(start, time)?;
         guard(py, || {
-            let reader = partition.reader(start.0).or_raise(py)?;
+            let reader = py.detach(|| partition.reader(start)).or_raise(py)?;
             Ok(PyReader::of_partition(reader, self.partition.id().0, &self.handle))
         })
+    }
+
+    /// The first record of this time or later, with its timestamp, or `None`: a datetime with its
+    /// zone, or milliseconds since the epoch. Timestamps need not ascend.
+    fn offset_for_time<'py>(
+        &self,
+        py: Python<'py>,
+        time: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let partition = self.partition.get(py)?;
+        let time = milliseconds(time)?;
+        guard(py, || timed(py, py.detach(|| partition.offset_for_time(time)).or_raise(py)?))
+    }
+
+    /// The record with the latest timestamp, the first if several have it; `None` without records.
+    fn max_timestamp<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let partition = self.partition.get(py)?;
+        guard(py, || timed(py, py.detach(|| partition.max_timestamp()).or_raise(py)?))
     }
 
     /// Forgets the records before `offset`, durably. Readers begin there from now on.

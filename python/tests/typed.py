@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime, timezone
 from typing import Optional
 
 import ringlog
@@ -23,6 +24,10 @@ def main(path: str) -> None:
             with batch:
                 length: int = len(batch)
                 assert length == 2
+        found: Optional[ringlog.TimedOffset] = partition.offset_for_time(datetime.now(timezone.utc))
+        assert found is None and list(topic.read(time=0)) and "ringlog" in log.metrics()
+        newest = partition.max_timestamp()
+        assert newest is not None and newest.offset < 3
         infos: list[ringlog.TopicInfo] = log.topics()
         assert infos[0].partitions[1].end == 3
     try:
