@@ -350,6 +350,15 @@ impl Making {
         self.zeros.is_none()
     }
 
+    /// Leaves nothing of it behind; what cannot be removed is known by its name.
+    pub(crate) fn abandon(self, disk: &dyn Disk) {
+        if !self.is_recycled() {
+            let Self { made_from, file, .. } = self;
+            drop(file);
+            let _ = disk.remove(&made_from);
+        }
+    }
+
     /// Writes one more piece; the segment, if it is finished, or somebody is in a hurry.
     pub(crate) fn step(&mut self, disk: &dyn Disk, hurry: bool) -> Result<Option<OpenSegment>> {
         if let Some(zeros) = &self.zeros

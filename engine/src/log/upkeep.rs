@@ -336,7 +336,9 @@ impl Log {
     /// end, so that the next open scans nothing and every damage is known for one.
     pub(crate) fn store_clean_end(&self) -> Result<()> {
         let mut upkeep = self.upkeep.lock();
-        upkeep.making = None;
+        if let Some((making, _)) = upkeep.making.take() {
+            making.abandon(&*self.disk);
+        }
         while self.seal_rolled(&mut upkeep)? {}
         let (index, position, streams, epoch, segment) = {
             let writer = self.writer.lock();
