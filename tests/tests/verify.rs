@@ -323,7 +323,8 @@ fn damage_in_the_middle_does_not_hide_what_follows() {
         .unwrap();
     let of_log = frames.iter().filter(|frame| frame.0 == log.id).count();
     assert_eq!(damage, 1);
-    assert!(after > of_log / 2 && after < of_log, "{after} of {of_log} frames");
+    // The damaged group may be an empty one.
+    assert!(after > of_log / 2 && after <= of_log, "{after} of {of_log} frames");
 }
 
 #[test]
