@@ -414,6 +414,32 @@ pub(crate) fn header_for(log: Uuid, base: u64, len_bytes: u64, in_flight: u64) -
 mod tests {
     use super::*;
 
+    #[cfg(feature = "sim")]
+    #[test]
+    fn a_segment_is_made_in_pieces_that_a_hurry_cuts_short() {
+        use crate::driver::sim::{SimConfig, SimDisk};
+        for hurry_at in [None, Some(0), Some(3)] {
+            let disk: DiskRef = Arc::new(SimDisk::new(SimConfig::seeded(1)));
+            disk.create_dir("log-001").unwrap();
+            let len = 5 << 20;
+            let header = header_for(Uuid::from_u128(7), 0, len, 0);
+            let recipe = Recipe { disk: &disk, log: LogId(1), header, spare: None };
+            let mut making = recipe.begin().unwrap();
+            let mut steps = 0;
+            let made = loop {
+                let before = making.at;
+                match making.step(&*disk, hurry_at == Some(steps)).unwrap() {
+                    Some(made) => break made,
+                    None => assert!(making.at - before <= PREWRITE_BYTES as u64),
+                }
+                steps += 1;
+            };
+            assert_eq!(steps, hurry_at.unwrap_or(5));
+            assert_eq!(made.file.len_bytes().unwrap(), len);
+            read_header(&*disk, made.segment.path(), None).unwrap();
+        }
+    }
+
     #[test]
     fn names_are_parsed_strictly() {
         assert_eq!(parse_name(&file_name(0x12_3000)), Some(0x12_3000));
