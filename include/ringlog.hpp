@@ -100,6 +100,13 @@ template <class Call> void check(Call call) {
     }
 }
 
+/// As `check`, with a place for what the call gives, and gives it.
+template <class T, class Call> T get(Call call) {
+    T out{};
+    check([&](ringlog_error **error) { return call(&out, error); });
+    return out;
+}
+
 template <class T, void (*Free)(T *)> struct Freer {
     void operator()(T *handle) const noexcept { Free(handle); }
 };
@@ -435,11 +442,9 @@ public:
     }
     /// The offset of the next record.
     std::uint64_t position() const {
-        std::uint64_t offset = 0;
-        detail::check([&](ringlog_error **error) {
-            return ringlog_reader_position(reader_.get(), &offset, error);
+        return detail::get<std::uint64_t>([&](auto *offset, ringlog_error **error) {
+            return ringlog_reader_position(reader_.get(), offset, error);
         });
-        return offset;
     }
     /// A range that sleeps until there is more, and ends when nothing came for `timeout`.
     Following follow(Timeout timeout = Timeout::forever()) { return Following(*this, timeout); }
@@ -476,24 +481,20 @@ public:
     }
     /// Appends a ready-made Kafka RecordBatch v2.
     std::uint64_t append_batch(std::string_view batch, AppendOptions options = AppendOptions()) {
-        std::uint64_t first = 0;
-        detail::check([&](ringlog_error **error) {
+        return detail::get<std::uint64_t>([&](auto *first, ringlog_error **error) {
             return ringlog_append_batch(stream_.get(), detail::bytes(batch), options.flags,
-                                        options.timeout.ns(), &first, error);
+                                        options.timeout.ns(), first, error);
         });
-        return first;
     }
     /// As `append`, without waiting: `queue` gives the outcome under `tag`.
     inline void submit_append(CompletionQueue &queue, const Record &record, std::uint64_t tag,
                               std::uint32_t flags = 0);
 
     Reader reader(Start start = Start::earliest(), std::uint32_t flags = 0) const {
-        ringlog_reader *reader = nullptr;
-        detail::check([&](ringlog_error **error) {
-            return ringlog_reader_open(stream_.get(), start.start(), start.at(), flags, &reader,
+        return Reader(detail::get<ringlog_reader *>([&](auto *reader, ringlog_error **error) {
+            return ringlog_reader_open(stream_.get(), start.start(), start.at(), flags, reader,
                                        error);
-        });
-        return Reader(reader);
+        }));
     }
     /// Gives up every record below `offset`, durably.
     void trim(std::uint64_t offset) {
@@ -519,11 +520,9 @@ public:
         return there(found);
     }
     ringlog_stream_info info() const {
-        ringlog_stream_info info{};
-        detail::check([&](ringlog_error **error) {
-            return ringlog_stream_describe(stream_.get(), &info, sizeof info, error);
+        return detail::get<ringlog_stream_info>([&](auto *info, ringlog_error **error) {
+            return ringlog_stream_describe(stream_.get(), info, sizeof *info, error);
         });
-        return info;
     }
     ringlog_stream *get() const noexcept { return stream_.get(); }
 
@@ -536,12 +535,10 @@ private:
     }
     std::uint64_t append(const Record *records, std::size_t count, AppendOptions options) {
         const detail::Raw raw(records, count);
-        std::uint64_t first = 0;
-        detail::check([&](ringlog_error **error) {
+        return detail::get<std::uint64_t>([&](auto *first, ringlog_error **error) {
             return ringlog_append(stream_.get(), raw.all.data(), count, sizeof(ringlog_record),
-                                  options.flags, options.timeout.ns(), &first, error);
+                                  options.flags, options.timeout.ns(), first, error);
         });
-        return first;
     }
 
     detail::Handle<ringlog_stream, ringlog_stream_free> stream_;
@@ -555,27 +552,21 @@ public:
     /// Appends one record to the partition of its key, and gives where it is.
     ringlog_record_id append(const Record &record, AppendOptions options = AppendOptions()) {
         const detail::Raw raw(&record, 1);
-        ringlog_record_id id{};
-        detail::check([&](ringlog_error **error) {
+        return detail::get<ringlog_record_id>([&](auto *id, ringlog_error **error) {
             return ringlog_topic_append(topic_.get(), raw.all.data(), 1, sizeof(ringlog_record),
-                                        options.flags, options.timeout.ns(), &id, sizeof id, error);
+                                        options.flags, options.timeout.ns(), id, sizeof *id, error);
         });
-        return id;
     }
     Stream stream(std::uint32_t partition) const {
-        ringlog_stream *stream = nullptr;
-        detail::check([&](ringlog_error **error) {
-            return ringlog_stream_open(topic_.get(), partition, &stream, error);
-        });
-        return Stream(stream);
+        return Stream(detail::get<ringlog_stream *>([&](auto *stream, ringlog_error **error) {
+            return ringlog_stream_open(topic_.get(), partition, stream, error);
+        }));
     }
     /// The name in it belongs to this topic.
     ringlog_topic_info info() const {
-        ringlog_topic_info info{};
-        detail::check([&](ringlog_error **error) {
-            return ringlog_topic_describe(topic_.get(), &info, sizeof info, error);
+        return detail::get<ringlog_topic_info>([&](auto *info, ringlog_error **error) {
+            return ringlog_topic_describe(topic_.get(), info, sizeof *info, error);
         });
-        return info;
     }
     ringlog_topic *get() const noexcept { return topic_.get(); }
 
@@ -708,27 +699,21 @@ public:
     }
     Topic create_topic(const std::string &name,
                        const ringlog_topic_options &options = topic_options()) {
-        ringlog_topic *topic = nullptr;
-        detail::check([&](ringlog_error **error) {
-            return ringlog_topic_create(engine_.get(), name.c_str(), &options, &topic, error);
-        });
-        return Topic(topic);
+        return Topic(detail::get<ringlog_topic *>([&](auto *topic, ringlog_error **error) {
+            return ringlog_topic_create(engine_.get(), name.c_str(), &options, topic, error);
+        }));
     }
     Topic topic(const std::string &name) const {
-        ringlog_topic *topic = nullptr;
-        detail::check([&](ringlog_error **error) {
-            return ringlog_topic_open(engine_.get(), name.c_str(), &topic, error);
-        });
-        return Topic(topic);
+        return Topic(detail::get<ringlog_topic *>([&](auto *topic, ringlog_error **error) {
+            return ringlog_topic_open(engine_.get(), name.c_str(), topic, error);
+        }));
     }
     Topic open_or_create_topic(const std::string &name,
                                const ringlog_topic_options &options = topic_options()) {
-        ringlog_topic *topic = nullptr;
-        detail::check([&](ringlog_error **error) {
-            return ringlog_topic_open_or_create(engine_.get(), name.c_str(), &options, &topic,
+        return Topic(detail::get<ringlog_topic *>([&](auto *topic, ringlog_error **error) {
+            return ringlog_topic_open_or_create(engine_.get(), name.c_str(), &options, topic,
                                                 error);
-        });
-        return Topic(topic);
+        }));
     }
     void delete_topic(const std::string &name) {
         detail::check([&](ringlog_error **error) {
@@ -753,11 +738,9 @@ public:
         return names;
     }
     CompletionQueue completion_queue(std::size_t capacity) const {
-        ringlog_cq *queue = nullptr;
-        detail::check([&](ringlog_error **error) {
-            return ringlog_cq_new(engine_.get(), capacity, &queue, error);
-        });
-        return CompletionQueue(queue);
+        return CompletionQueue(detail::get<ringlog_cq *>([&](auto *queue, ringlog_error **error) {
+            return ringlog_cq_new(engine_.get(), capacity, queue, error);
+        }));
     }
     std::uint32_t shards() const noexcept { return ringlog_shards(engine_.get()); }
     /// Turns a shard once, of an engine opened with `RINGLOG_OPEN_CALLER_DRIVEN`.
