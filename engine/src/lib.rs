@@ -95,7 +95,7 @@ pub use format::record_batch::{Headers, Record, RecordView};
 pub use ids::{Appended, LeaderEpoch, Offset, PartitionId, Position, RecordId, TimedOffset};
 pub use metrics::{Latency, LogMetrics, Metrics, Recovery};
 pub use topic::append::{AppendFuture, AppendOptions};
-pub use topic::completion::{Completion, CompletionQueue, Outcome};
+pub use topic::completion::{Completion, CompletionQueue, Outcome, RefusedRead};
 pub use topic::extents::{Extent, Extents};
 pub use topic::keyed::{TopicAppend, TopicAppended};
 pub use topic::partition::Partition;

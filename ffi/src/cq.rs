@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use ringlog::{Appended, Batch, Completion, CompletionQueue, Offset, Outcome, Reader, Start};
+use ringlog::{Appended, Batch, Completion, CompletionQueue, Outcome, Reader};
 
 use crate::append::append_options;
 use crate::batch::{self, ringlog_batch};
@@ -237,7 +237,7 @@ impl ringlog_cq {
         to.op = RINGLOG_OP_READ;
         let lent = self.lent.lock().readers.remove(&to.tag);
         if let Some((tag, shared)) = lent {
-            (to.tag, to.partition) = (tag, shared.partition.id().0);
+            (to.tag, to.partition) = (tag, shared.partition.0);
             *shared.reader.lock() = Some(reader);
         }
         to.set(result, |to, batch| {
@@ -371,7 +371,6 @@ pub unsafe extern "C" fn ringlog_submit_read(
 
 impl ringlog_cq {
     fn lend(&self, reader: Reader, shared: &Arc<Shared>, tag: u64) -> Result<(), Failure> {
-        let position = reader.next_offset();
         let number = {
             let mut lent = self.lent.lock();
             lent.numbers += 1;
@@ -381,11 +380,8 @@ impl ringlog_cq {
         };
         let Err(refused) = self.queue.submit_read(reader, number) else { return Ok(()) };
         self.lent.lock().readers.remove(&number);
-        // A refused reader is gone: another one takes its place.
-        let again = |at: Offset| shared.partition.reader(Start::Offset(at));
-        let again = again(position).or_else(|_| shared.partition.reader(Start::Earliest))?;
-        *shared.reader.lock() = Some(again.verify(shared.verify));
-        Err(refused.into())
+        *shared.reader.lock() = Some(*refused.reader);
+        Err(refused.error.into())
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use ringlog::{Batch, Offset, Partition, Reader, Start};
+use ringlog::{Batch, Offset, PartitionId, Reader, Start};
 
 use crate::batch::{self, ringlog_batch};
 use crate::error::{Failure, ringlog_error};
@@ -50,8 +50,7 @@ impl Handle for ringlog_reader {
 
 /// A reader, where it can be borrowed and given back.
 pub(crate) struct Shared {
-    pub(crate) partition: Partition,
-    pub(crate) verify: bool,
+    pub(crate) partition: PartitionId,
     /// `None` while a queue has it.
     pub(crate) reader: Mutex<Option<Reader>>,
 }
@@ -105,9 +104,9 @@ pub unsafe extern "C" fn ringlog_reader_open(
             return Err(Failure::invalid(format!("flags {flags:#x} of a reader")));
         }
         let verify = flags & RINGLOG_READ_NO_VERIFY == 0;
-        let partition = stream.partition.clone();
+        let partition = &stream.partition;
         let opened = partition.reader(self::start(start, at)?)?.verify(verify);
-        let shared = Shared { partition, verify, reader: Mutex::new(Some(opened)) };
+        let shared = Shared { partition: partition.id(), reader: Mutex::new(Some(opened)) };
         reader.write(handle::give(ringlog_reader {
             tag: Tag::new::<ringlog_reader>(),
             shared: Arc::new(shared),

@@ -238,5 +238,11 @@ fn what_is_refused_is_not_submitted() {
         gather(&queue, 1);
         assert!(matches!(engine.completion_queue(0), Err(Error::InvalidArgument { .. })));
         assert_eq!(partition.info().unwrap().end, Offset(1));
+        // A reader comes back where it was.
+        let reader = partition.reader(Start::Latest).unwrap();
+        queue.submit_read(partition.reader(Start::Latest).unwrap(), 1).unwrap();
+        let refused = queue.submit_read(reader, 2).unwrap_err();
+        assert!(matches!(refused.error, Error::QueueFull { capacity: 1 }));
+        assert_eq!(refused.reader.next_offset(), Offset(1));
     });
 }

@@ -58,6 +58,22 @@ pub enum Outcome {
     Flush(Result<()>),
 }
 
+/// A reader that a full queue, or a forked child's, did not take; here it is back, where it was.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct RefusedRead {
+    /// The reader.
+    pub reader: Box<Reader>,
+    /// Why.
+    pub error: Error,
+}
+
+impl From<RefusedRead> for Error {
+    fn from(refused: RefusedRead) -> Self {
+        refused.error
+    }
+}
+
 /// Where submissions end up: many threads submit, one polls. Made by
 /// [`Engine::completion_queue`](crate::Engine::completion_queue), and keeps its engine open.
 ///
@@ -160,10 +176,13 @@ impl CompletionQueue {
     /// back. Does not block, but where there is a batch may read it from the disk.
     ///
     /// # Errors
-    /// [`Error::QueueFull`], the reader being dropped. What reading meets comes as a completion.
-    pub fn submit_read(&self, reader: Reader, tag: u64) -> Result<()> {
-        self.reserve()?;
-        self.read_on(Waiting { tag, reader: Box::new(reader) });
+    /// [`Error::QueueFull`], with the reader. What reading meets comes as a completion.
+    pub fn submit_read(&self, reader: impl Into<Box<Reader>>, tag: u64) -> Result<(), RefusedRead> {
+        let reader = reader.into();
+        if let Err(error) = self.reserve() {
+            return Err(RefusedRead { reader, error });
+        }
+        self.read_on(Waiting { tag, reader });
         Ok(())
     }
 
