@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 import venv
 from pathlib import Path
 
@@ -81,12 +80,3 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     program = "import ringlog; ringlog.open('d').topic('t').partition(0).append(b'v')"
     call(python, "-c", program, cwd=tmp_path)
     assert "t" in call(tmp_path / "venv/bin/ringlog", "--data", "d", "topics", cwd=tmp_path)
-
-
-def test_both_project_files_describe_the_same_package() -> None:
-    top = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    own = tomllib.loads((ROOT / "python/pyproject.toml").read_text())
-    assert top["tool"]["maturin"].pop("manifest-path") == "python/Cargo.toml"
-    assert top["tool"]["maturin"].pop("python-source") == "python"
-    assert own["tool"]["maturin"].pop("python-source") == "."
-    assert top == own

@@ -33,12 +33,15 @@ CHECKS = [
     ("doc", "cargo doc --locked --workspace --no-deps --all-features", DOC_ENV),
 ]
 DENY = ("deny", "cargo deny --all-features check licenses sources bans", {})
+CYCLES = {"RINGLOG_CYCLES": "10000"}
 TESTS = [("tests", "cargo test --locked --workspace --no-fail-fast", {})]
 PYTHON = ("python", "tests/scripts/python", {})
 LONG = [
     ("long", "cargo test --locked --release --package ringlog-tests --features long "
              "--no-fail-fast -- --nocapture", {}),
+    ("long-c", "cargo test --locked --package ringlog-ffi --test c -- abuse", CYCLES),
 ]
+PYTHON_LONG = ("python", "tests/scripts/python . long_sdist.py", CYCLES)
 # Builds other people's engines, which no change should wait for. Its lock file follows ours by
 # itself, so it is not held to it.
 COMPARE = ("compare", "cargo clippy --all-targets --manifest-path "
@@ -180,8 +183,7 @@ def main():
     if arguments.long:
         check(tally, *COMPARE)
         check(tally, *MUTANTS)
-    else:
-        pytest(tally, *PYTHON)
+    pytest(tally, *(PYTHON_LONG if arguments.long else PYTHON))
     count_skips(tally)
     print(tally.line(), flush=True)
     return 1 if tally.failed else 0

@@ -147,3 +147,21 @@ impl Runner {
         (first, reasons.join("; "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::Worker;
+
+    #[test]
+    fn the_end_waits_for_every_shard() {
+        let (hang, gone) = crossbeam::channel::bounded::<()>(0);
+        let ends = Worker::spawn("ends", || ()).unwrap();
+        let hangs = Worker::spawn("hangs", move || assert!(gone.recv().is_err())).unwrap();
+        let threads = [ends, hangs].map(ShardThread::stand_in).into();
+        let runner = Runner::Threads(threads, Arc::default());
+        assert!(!runner.end(Duration::from_millis(10), false));
+        drop(hang);
+        assert!(runner.end(Duration::from_secs(60), false));
+    }
+}

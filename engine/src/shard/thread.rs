@@ -98,6 +98,13 @@ fn keep_turning(shard: &mut Shard) {
 }
 
 impl ShardThread {
+    /// A thread that is no shard's, to be waited for as one.
+    #[cfg(test)]
+    pub(crate) fn stand_in(worker: Worker) -> Self {
+        let control = Arc::new(Control::new().expect("a descriptor for a test"));
+        Self { control, driver: "none", reason: String::new(), worker }
+    }
+
     /// Whether the caller is this thread, which must not wait for itself.
     pub(crate) fn is_current(&self) -> bool {
         self.worker.is_current()

@@ -146,7 +146,7 @@ static void settle(long fds, long threads) {
 }
 
 static void opening_and_closing_leaves_nothing_behind(const char *path) {
-    const char *wanted = getenv("RINGLOG_TEST_CYCLES");
+    const char *wanted = getenv("RINGLOG_CYCLES");
     long cycles = wanted == NULL ? 200 : atol(wanted);
     long at, fds, threads, resident, allowed;
     for (at = 0; at < 50; at++) {
