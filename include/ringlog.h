@@ -912,8 +912,8 @@ ringlog_status ringlog_trim(const struct ringlog_stream *stream,
 
  `struct ArrowSchema` and `struct ArrowArray` are those of Arrow's C data interface, and come
  from a header of the taker's. What is in `*schema` and `*array` before is written over. On
- success each is the caller's, to be given back by its `release`, from any thread, or passed on to
- whoever takes them over.
+ success each is the caller's, to be given back by its `release`, from any thread, or passed on
+ to whoever takes them over.
 
  Thread-safe. Never blocks.
  Errors: `TOO_LARGE` if a column would have over 2 GiB; `INVALID_BATCH` if the bytes are damaged

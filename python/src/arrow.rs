@@ -1,6 +1,6 @@
 //! A batch over Arrow's C data interface, and what `append_many` takes from there. No pyarrow is
-//! needed: whoever knows the interface (pyarrow, polars, `DuckDB`, pandas) takes it. The columns are
-//! the engine's ([`ringlog::arrow`]).
+//! needed: whoever knows the interface (pyarrow, polars, `DuckDB`, pandas) takes it. The columns
+//! are the engine's ([`ringlog::arrow`]).
 
 use std::ffi::{c_char, c_int};
 
