@@ -26,7 +26,7 @@ install: ## Install the C library: PREFIX=/usr/local; DESTDIR= for packagers
 	@ffi/package/install
 
 compare: setup ## Other embedded engines, and ours beside them (builds them; needs strace)
-	@cargo run --release --locked --manifest-path benches/compare/Cargo.toml \
+	@cargo run --release --manifest-path benches/compare/Cargo.toml \
 	    --target-dir target -- all
 
 fmt: setup ## Format the sources

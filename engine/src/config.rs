@@ -138,6 +138,7 @@ words!(Backend { Auto = "auto", Uring = "io_uring", Plain = "plain" });
 pub struct Options {
     pub(crate) create: bool,
     pub(crate) allow_volatile: bool,
+    pub(crate) read_only: bool,
     pub(crate) backend: Backend,
     pub(crate) shards: usize,
     pub(crate) pin_shards: bool,
@@ -154,6 +155,7 @@ impl Default for Options {
         Self {
             create: true,
             allow_volatile: false,
+            read_only: false,
             backend: Backend::Auto,
             shards: 1,
             pin_shards: false,
@@ -219,6 +221,36 @@ impl Options {
     /// Whether a missing directory is made (default: yes).
     pub fn create(mut self, create: bool) -> Self {
         self.create = create;
+        self
+    }
+
+    /// Whether to open only to read (default: no): beside a writer of another process, or without
+    /// one, and with no more than the right to read. Nothing is created, repaired or locked, except
+    /// that retired segments are not recycled meanwhile; appends, and changes of topics, get
+    /// [`Error::ReadOnly`].
+    ///
+    /// It sees every topic of the directory. Of a `sync` topic it sees what is durable, of an
+    /// `async` one what is written, within about as long as it takes to wake two threads; it sleeps
+    /// until there is more. Where it may not write to `WAITERS`, which is how a writer knows that
+    /// somebody sleeps, it looks every millisecond while somebody follows. Of a writer that dies it
+    /// keeps what that had made visible, and goes on with the next one. Options about writing mean
+    /// nothing here.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ringlog::Error> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use ringlog::{Engine, Record, Start, TopicSpec};
+    /// let writer = Engine::options().open(dir.path())?;
+    /// let orders = writer.open_or_create_topic(TopicSpec::new("orders"))?.partition(0)?;
+    /// orders.append(Record::new(b"one espresso"))?;
+    /// // As in another process:
+    /// let engine = Engine::options().read_only(true).open(dir.path())?;
+    /// let mut reader = engine.topic("orders")?.partition(0)?.reader(Start::Earliest)?;
+    /// assert_eq!(reader.next_batch()?.map(|batch| batch.len()), Some(1));
+    /// # Ok(()) }
+    /// ```
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
         self
     }
 

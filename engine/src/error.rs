@@ -73,6 +73,17 @@ pub enum Error {
         /// Next offset that a reader could see.
         end: Offset,
     },
+    /// A reader had read beyond what a new writer found: the old one's device had failed, and took
+    /// with it what was written and not durable. The reader stays where it is; seek, to go on.
+    #[error("{partition} was cut at offset {end}, below {requested}, to which it had been read")]
+    Truncated {
+        /// Topic and partition, for the message.
+        partition: String,
+        /// Where the reader stood.
+        requested: Offset,
+        /// What is below is as it was read.
+        end: Offset,
+    },
     /// No room in the ring right now; nothing was written. Retry, or use a blocking call.
     #[error("{log}: busy, the ring is full")]
     Busy {
@@ -192,8 +203,9 @@ pub enum Error {
         /// The version of this build.
         supported: u32,
     },
-    /// The directory cannot be written; opening recovers, so it must be.
-    #[error("{}: read-only, and opening must write", path.display())]
+    /// The engine was opened read-only, or the directory cannot be written, which opening as a
+    /// writer must.
+    #[error("{}: read-only", path.display())]
     ReadOnly {
         /// The directory.
         path: PathBuf,
@@ -271,6 +283,7 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::InvalidBatch { .. }
             | Self::OffsetOutOfRange { .. }
+            | Self::Truncated { .. }
             | Self::WrongThread { .. }
             | Self::NotADataDirectory { .. } => ErrorKind::Invalid,
             Self::Busy { .. }

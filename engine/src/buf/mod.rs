@@ -11,7 +11,9 @@
 
 mod aligned;
 pub mod fork;
+pub mod futex;
 pub mod ofd;
+mod page;
 mod ring_map;
 mod segment_map;
 mod sigpipe;
@@ -22,6 +24,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use aligned::AlignedBuf;
+pub use page::Page;
 pub use ring_map::RingMap;
 pub use segment_map::SegmentMap;
 pub use sigpipe::SigpipeBlocked;

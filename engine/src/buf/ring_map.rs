@@ -5,12 +5,13 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rustix::fs::MemfdFlags;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use super::fork::NotInChild;
+use super::futex;
 use crate::limits::RING_CONTROL_BYTES;
 
 /// A mapped ring.
@@ -41,6 +42,16 @@ impl RingMap {
     /// Maps a file of a control page and `len` bytes; its blocks must be allocated already, so that
     /// no store can fault on a full disk. `len` is a power of two.
     pub fn map(fd: impl AsFd, len: usize) -> io::Result<Self> {
+        Self::map_as(fd, len, ProtFlags::READ | ProtFlags::WRITE)
+    }
+
+    /// As [`map`](Self::map), of another process's ring: only to load from. A store into it, or
+    /// into its control page, is a fault.
+    pub fn map_read_only(fd: impl AsFd, len: usize) -> io::Result<Self> {
+        Self::map_as(fd, len, ProtFlags::READ)
+    }
+
+    fn map_as(fd: impl AsFd, len: usize, access: ProtFlags) -> io::Result<Self> {
         let valid = len.is_power_of_two() && len.is_multiple_of(RING_CONTROL_BYTES);
         if !valid {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "length of the ring"));
@@ -60,21 +71,28 @@ impl RingMap {
         // SAFETY: the control page is within the reservation.
         let tail = unsafe { base.add(RING_CONTROL_BYTES) };
         let mut map = Self { in_child: None, control: base, tail, len };
-        map.place(&fd, 0, RING_CONTROL_BYTES + len, 0)?;
-        map.place(&fd, RING_CONTROL_BYTES + len, len, RING_CONTROL_BYTES as u64)?;
+        map.place(&fd, 0, RING_CONTROL_BYTES + len, 0, access)?;
+        map.place(&fd, RING_CONTROL_BYTES + len, len, RING_CONTROL_BYTES as u64, access)?;
         // SAFETY: the range is this mapping's own.
         unsafe { rustix::mm::madvise(base.as_ptr().cast(), total, Advice::LinuxDontFork) }?;
         map.in_child = Some(NotInChild::mapping(base, total)?);
         Ok(map)
     }
 
-    fn place(&self, fd: &impl AsFd, start: usize, len: usize, offset: u64) -> io::Result<()> {
+    fn place(
+        &self,
+        fd: &impl AsFd,
+        start: usize,
+        len: usize,
+        offset: u64,
+        access: ProtFlags,
+    ) -> io::Result<()> {
         // SAFETY: replaces a part of this mapping's own reservation, to which nothing points yet.
         let placed = unsafe {
             rustix::mm::mmap(
                 self.control.as_ptr().add(start).cast(),
                 len,
-                ProtFlags::READ | ProtFlags::WRITE,
+                access,
                 MapFlags::SHARED | MapFlags::FIXED,
                 fd,
                 offset,
@@ -100,6 +118,20 @@ impl RingMap {
         // SAFETY: within the control page, aligned, alive as long as self, and only ever accessed
         // as an atomic.
         unsafe { AtomicU64::from_ptr(self.control.as_ptr().cast::<u64>().add(index)) }
+    }
+
+    /// The low half of a word of the control page, which is what a process can sleep on.
+    pub fn low_half(&self, index: usize) -> &AtomicU32 {
+        let low = usize::from(cfg!(target_endian = "big"));
+        let word = self.control(index).as_ptr().cast::<u32>();
+        // SAFETY: one half of a word that outlives the borrow, aligned, and only loaded: by the
+        // kernel, and atomically.
+        unsafe { AtomicU32::from_ptr(word.add(low)) }
+    }
+
+    /// Wakes everyone who sleeps on a word of the control page, in whatever process.
+    pub fn wake(&self, index: usize) {
+        futex::wake_all(self.low_half(index));
     }
 
     fn word(&self, index: usize) -> &AtomicU64 {

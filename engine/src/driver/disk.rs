@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::buf::{RingMap, SegmentMap};
+use crate::buf::{Page, RingMap, SegmentMap};
 use crate::driver::os::LockFile;
 use crate::error::{Error, Result};
 
@@ -126,6 +126,22 @@ pub trait Disk: Send + Sync + Debug {
     /// Maps and populates an existing ring file; `None` if there is none. Its length comes from the
     /// file.
     fn open_ring(&self, path: &str) -> io::Result<Option<RingMap>>;
+    /// Maps an existing ring file to read from while another process writes to it; `None` if there
+    /// is none, or it cannot be one.
+    fn open_ring_to_read(&self, path: &str) -> io::Result<Option<RingMap>> {
+        let _ = path;
+        Ok(None)
+    }
+    /// Maps the page in which sleeping readers of other processes leave a mark, making it if it is
+    /// not there; for the writer.
+    fn make_waiters(&self, path: &str) -> io::Result<Page> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, path.to_owned()))
+    }
+    /// Maps that page for a reader; `None` if it is not there, or may not be written.
+    fn open_waiters(&self, path: &str) -> io::Result<Option<Page>> {
+        let _ = path;
+        Ok(None)
+    }
     /// A name for something new: random, except in the simulator, which repeats itself.
     fn fresh_uuid(&self) -> Uuid {
         Uuid::new_v4()
@@ -140,9 +156,32 @@ pub trait Disk: Send + Sync + Debug {
     /// lives; whoever maps or reads segments without the writer's knowledge holds it before it
     /// opens the first. `None`: there is no READERS that may be opened.
     fn hold_readers(&self) -> io::Result<Option<ReadersGuard>>;
+    /// Tells of changes of files from now on; `None`: nobody does.
+    fn watch(&self) -> io::Result<Option<Box<dyn Watched>>> {
+        Ok(None)
+    }
     /// Keeps such readers out while the answer lives, which is to be a moment; `None`: somebody
     /// holds READERS, or it is not there.
     fn exclude_readers(&self) -> io::Result<Option<ReadersGuard>>;
+}
+
+/// What has changed in a data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// Files of these logs.
+    Logs(Vec<u32>),
+    /// Anything.
+    Root,
+    /// The wait was ended.
+    Ended,
+}
+
+/// Tells of changes of files.
+pub trait Watched: Send + Sync + Debug {
+    /// Sleeps until there are any, or it is ended.
+    fn wait(&self) -> io::Result<Changed>;
+    /// Ends the wait, this one or the next.
+    fn end(&self);
 }
 
 /// A hold on READERS, until dropped; see [`Disk::hold_readers`].

@@ -7,9 +7,10 @@ mod facts;
 mod file;
 mod lock;
 mod readers;
+mod watch;
 
 use std::ffi::CString;
-use std::io;
+use std::io::{self, ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -18,9 +19,9 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, Dir, FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::buf::RingMap;
+use crate::buf::{Page, RingMap};
 use crate::driver::disk::{
-    DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode, ReadersGuard,
+    DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode, ReadersGuard, Watched,
 };
 use crate::error::{Error, Result};
 use crate::limits::{RING_BYTES_MAX, RING_BYTES_MIN, RING_CONTROL_BYTES};
@@ -31,6 +32,8 @@ pub use lock::LockFile;
 
 const DIR_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+/// What others may be allowed of a directory, and then of the files made in it.
+const SHARED_READ: Mode = Mode::RGRP.union(Mode::ROTH);
 /// The ring under construction.
 const NEW_SUFFIX: &str = ".new";
 
@@ -42,6 +45,7 @@ pub struct OsDisk {
     // Found out when first asked for: a reader never asks, and must create nothing, not even the
     // nameless file that the trial of O_DIRECT takes.
     facts: OnceLock<DiskFacts>,
+    reads_only: bool,
 }
 
 impl OsDisk {
@@ -61,7 +65,12 @@ impl OsDisk {
             }
             Err(errno) => return Err(failed(errno.into())),
         };
-        Ok(Self { root, dir, facts: OnceLock::new() })
+        Ok(Self { root, dir, facts: OnceLock::new(), reads_only: false })
+    }
+
+    /// Opens the directory at `path` to read it; nothing will be tried out there.
+    pub fn open_to_read(path: &Path) -> Result<Self> {
+        Ok(Self { reads_only: true, ..Self::open(path, false)? })
     }
 
     /// Opens a directory below the root, one component at a time.
@@ -83,12 +92,27 @@ impl OsDisk {
     fn open_file(&self, path: &str, mode: OpenMode) -> io::Result<OsFile> {
         let (dir, name) = self.locate(path)?;
         let direct = mode != OpenMode::Read && self.facts().direct_io;
-        OsFile::open(&dir, name, mode, direct)
+        let file = OsFile::open(&dir, name, mode, direct)?;
+        if mode == OpenMode::Create && path.contains('/') {
+            share(&dir, &file)?;
+        }
+        Ok(file)
+    }
+
+    /// Without the second descriptor; `None`: it is not there.
+    fn open_if_there(&self, path: &str, mode: OpenMode) -> io::Result<Option<OsFile>> {
+        let opened =
+            self.locate(path).and_then(|(dir, name)| OsFile::open(&dir, name, mode, false));
+        match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            file => file.map(Some),
+        }
     }
 
     fn make_ring(&self, temporary: &str, len: usize) -> io::Result<RingMap> {
         let (dir, name) = self.locate(temporary)?;
         let file = OsFile::open(&dir, name, OpenMode::Create, false)?;
+        share(&dir, &file)?;
         let total = (RING_CONTROL_BYTES + len) as u64;
         file.allocate(total)?;
         // Written, not only reserved: the first store to an unwritten extent would have to convert
@@ -142,6 +166,26 @@ fn sync_directory(dir: impl AsFd) -> io::Result<()> {
     }
 }
 
+/// Lets those read a new file of a log who may read the log's directory, which starts out ours
+/// alone: whoever opens it to a group opens what will be made in it.
+fn share(dir: &OwnedFd, file: &OsFile) -> io::Result<()> {
+    let reads = Mode::from_raw_mode(rustix::fs::fstat(dir)?.st_mode) & SHARED_READ;
+    if reads.is_empty() {
+        return Ok(());
+    }
+    Ok(rustix::fs::fchmod(file.buffered(), FILE_MODE | reads)?)
+}
+
+/// Length of the tail of a ring file of `total` bytes.
+fn ring_len(total: u64) -> io::Result<usize> {
+    let len = total.saturating_sub(RING_CONTROL_BYTES as u64);
+    if len.is_power_of_two() && (RING_BYTES_MIN as u64..=RING_BYTES_MAX as u64).contains(&len) {
+        return Ok(len as usize);
+    }
+    let reason = format!("a ring file cannot be {total} bytes long");
+    Err(io::Error::new(io::ErrorKind::InvalidData, reason))
+}
+
 fn map_ring(file: &OsFile, len: usize) -> io::Result<RingMap> {
     let map = RingMap::map(file.buffered(), len)?;
     match map.populate(0, len) {
@@ -158,7 +202,7 @@ impl Disk for OsDisk {
     }
 
     fn facts(&self) -> &DiskFacts {
-        self.facts.get_or_init(|| facts::find_out(self.dir.as_fd()))
+        self.facts.get_or_init(|| facts::find_out(self.dir.as_fd(), !self.reads_only))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<DirEntry>> {
@@ -231,29 +275,56 @@ impl Disk for OsDisk {
     }
 
     fn open_ring(&self, path: &str) -> io::Result<Option<RingMap>> {
-        let file = match self.locate(path) {
-            Ok((dir, name)) => match OsFile::open(&dir, name, OpenMode::Write, false) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                file => file?,
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(file) = self.open_if_there(path, OpenMode::Write)? else { return Ok(None) };
         let total = file.len_bytes()?;
-        let len = total.saturating_sub(RING_CONTROL_BYTES as u64);
-        let valid =
-            len.is_power_of_two() && (RING_BYTES_MIN as u64..=RING_BYTES_MAX as u64).contains(&len);
-        if !valid {
-            let reason = format!("a ring file cannot be {total} bytes long");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-        }
+        let len = ring_len(total)?;
         // A copy may have holes, and a store into a hole on a full disk is SIGBUS. Filling them
         // changes no byte.
         if rustix::fs::fstat(file.buffered())?.st_blocks as u64 * 512 < total {
             check_file_size_limit(total)?;
             rustix::fs::fallocate(file.buffered(), FallocateFlags::empty(), 0, total)?;
         }
-        map_ring(&file, len as usize).map(Some)
+        map_ring(&file, len).map(Some)
+    }
+
+    fn open_ring_to_read(&self, path: &str) -> io::Result<Option<RingMap>> {
+        let Some(file) = self.open_if_there(path, OpenMode::Read)? else { return Ok(None) };
+        let total = file.len_bytes()?;
+        match ring_len(total) {
+            Ok(len) => RingMap::map_read_only(file.buffered(), len).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn make_waiters(&self, path: &str) -> io::Result<Page> {
+        if let Some(page) = self.open_waiters(path)? {
+            return Ok(page);
+        }
+        match self.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let (dir, name) = self.locate(path)?;
+        let file = OsFile::open(&dir, name, OpenMode::Create, false)?;
+        file.write_zeros(0, RING_CONTROL_BYTES as u64)?;
+        // Whoever may read the directory may leave a mark here.
+        let reads = Mode::from_raw_mode(rustix::fs::fstat(&dir)?.st_mode) & SHARED_READ;
+        let writes = Mode::from_raw_mode(reads.as_raw_mode() >> 1);
+        rustix::fs::fchmod(file.buffered(), FILE_MODE | reads | writes)?;
+        Page::map(file.buffered())
+    }
+
+    fn open_waiters(&self, path: &str) -> io::Result<Option<Page>> {
+        let file = match self.open_if_there(path, OpenMode::Write) {
+            Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) => None,
+            file => file?,
+        };
+        let Some(file) = file else { return Ok(None) };
+        let stat = rustix::fs::fstat(file.buffered())?;
+        // A copy may have a hole here, and a store into one on a full disk is SIGBUS.
+        let whole = stat.st_blocks as u64 * 512 >= RING_CONTROL_BYTES as u64
+            && stat.st_size as u64 == RING_CONTROL_BYTES as u64;
+        if whole { Page::map(file.buffered()).map(Some) } else { Ok(None) }
     }
 
     fn lock(&self, wait: Duration) -> Result<LockGuard> {
@@ -270,6 +341,11 @@ impl Disk for OsDisk {
 
     fn hold_readers(&self) -> io::Result<Option<ReadersGuard>> {
         readers::hold(&self.dir)
+    }
+
+    fn watch(&self) -> io::Result<Option<Box<dyn Watched>>> {
+        let watch = watch::Watch::new(self.root.clone())?;
+        Ok(watch.map(|watch| Box::new(watch) as Box<dyn Watched>))
     }
 
     fn exclude_readers(&self) -> io::Result<Option<ReadersGuard>> {

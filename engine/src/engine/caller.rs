@@ -1,6 +1,6 @@
-//! Shards that callers turn, each on the thread that did so first. Blocking calls turn the shards of
-//! their thread while they wait; on a thread that has none, and can have none, they wait for those
-//! who do. Nothing here runs by itself.
+//! Shards that callers turn, each on the thread that did so first. Blocking calls turn the shards
+//! of their thread while they wait; on a thread that has none, and can have none, they wait for
+//! those who do. Nothing here runs by itself.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};

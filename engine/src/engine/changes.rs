@@ -32,6 +32,7 @@ pub(super) struct Unsettled {
 impl Inner {
     /// Waits for the changes of before whose outcome is unknown.
     pub(super) fn begin_change(&self) -> Result<MutexGuard<'_, Vec<Unsettled>>> {
+        self.check_writable()?;
         let mut unsettled = self.changing.lock();
         self.check_open()?;
         while let Some(first) = unsettled.first_mut() {

@@ -14,6 +14,9 @@ use crate::log::{Log, Stop};
 impl Inner {
     /// `last`: nobody else has a handle.
     pub(super) fn close(&self, timeout: Duration, last: bool) -> Result<()> {
+        if let Some(reading) = &self.reading {
+            return self.close_reading(reading, timeout);
+        }
         if self.runner.is_current() {
             let reason = "called by a waker on the engine's own thread, which cannot end itself";
             return Err(Error::invalid("close", reason));
@@ -91,6 +94,11 @@ impl Drop for Inner {
             return;
         }
         let timeout = self.options.close_timeout;
+        if let Some(reading) = &self.reading {
+            // On a thread of its own, which then ends by itself, nothing is waited for.
+            self.end_reading(reading, timeout);
+            return;
+        }
         if self.runner.is_current() {
             // A waker dropped the last handle on the shard's own thread, which cannot wait for
             // itself: it drains and ends by itself, and the next open recovers.

@@ -57,7 +57,8 @@ impl Maintenance {
         self.logs.lock().push(log);
     }
 
-    /// Starts the thread. It keeps `lock` until it has ended: what it still writes must not meet the next writer's.
+    /// Starts the thread. It keeps `lock` until it has ended: what it still writes must not meet
+    /// the next writer's.
     pub(crate) fn spawn(this: &Arc<Self>, lock: LockGuard) -> Result<()> {
         let shared = Arc::clone(this);
         let run = move || {

@@ -8,11 +8,13 @@ mod info;
 mod maintenance;
 pub(crate) mod open;
 mod placement;
+mod read_only;
 mod runner;
 mod seat;
 mod tell;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
@@ -41,6 +43,7 @@ use crate::topic::{Host, Topic, TopicInfo, TopicSpec};
 use changes::Unsettled;
 pub use info::{Capabilities, LogCapabilities, Stat};
 use open::Maker;
+use read_only::Reading;
 use runner::Runner;
 
 /// The metadata log.
@@ -70,6 +73,8 @@ pub(crate) struct Inner {
     lock: Mutex<Option<LockGuard>>,
     closed: AtomicBool,
     closing: Mutex<()>,
+    /// It only reads.
+    reading: Option<Reading>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -152,6 +157,7 @@ impl Engine {
     /// [`Error::UnknownTopic`].
     pub fn topic(&self, name: &str) -> Result<Topic> {
         self.inner.check_fork()?;
+        self.inner.refresh()?;
         let catalog = self.inner.catalog.read();
         let unknown = || Error::UnknownTopic { topic: name.to_owned() };
         let meta = catalog.topic(name).ok_or_else(unknown)?;
@@ -166,6 +172,11 @@ impl Engine {
     /// As [`create_topic`](Self::create_topic).
     pub fn open_or_create_topic(&self, spec: TopicSpec) -> Result<Topic> {
         self.inner.check_open()?;
+        if self.inner.is_read_only() {
+            let found = self.topic(&spec.name);
+            let missing = matches!(found, Err(Error::UnknownTopic { .. }));
+            return if missing { self.inner.check_writable().and(found) } else { found };
+        }
         let mut changing = self.inner.begin_change()?;
         match self.topic(&spec.name) {
             Err(Error::UnknownTopic { .. }) => self.create_locked(spec, &mut changing),
@@ -178,6 +189,8 @@ impl Engine {
         if self.inner.check_fork().is_err() {
             return Vec::new();
         }
+        // What is known is told, even if what is new cannot be read.
+        let _ = self.inner.refresh();
         let names: Vec<String> =
             self.inner.catalog.read().topics().map(|topic| topic.name.clone()).collect();
         // One deleted meanwhile is left out.
@@ -352,6 +365,10 @@ impl Options {
     /// opening: appends to it fail, reads outside the damage go on.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
         self.validate()?;
+        if self.read_only {
+            let disk = crate::driver::os::OsDisk::open_to_read(path.as_ref())?;
+            return read_only::open(Arc::new(disk), self);
+        }
         let disk = crate::driver::os::OsDisk::open(path.as_ref(), self.create)?;
         open::open(Arc::new(disk), self, Clock::default(), open::Drivers::Chosen)
     }

@@ -80,8 +80,8 @@ pub(crate) fn open(
     if found.is_none() {
         refuse_strangers(&disk)?;
         if !options.create {
-            let reason = "engine.meta is not there, and creating was not asked for".to_owned();
-            return Err(Error::NotADataDirectory { path: disk.root().to_path_buf(), reason });
+            let reason = "engine.meta is not there, and creating was not asked for";
+            return Err(not_a_directory(&*disk, reason));
         }
     }
     check_facts(&*disk, &options)?;
@@ -126,6 +126,7 @@ pub(crate) fn open(
         lock: Mutex::new(Some(lock)),
         closed: AtomicBool::new(false),
         closing: Mutex::default(),
+        reading: None,
     };
     for log in logs {
         inner.adopt(&log);
@@ -202,6 +203,10 @@ fn start_threads(
     started
         .map(|threads| Runner::Threads(threads, upkeep))
         .inspect_err(|_| all.iter().for_each(|control| control.close()))
+}
+
+pub(super) fn not_a_directory(disk: &dyn Disk, reason: &str) -> Error {
+    Error::NotADataDirectory { path: disk.root().to_path_buf(), reason: reason.to_owned() }
 }
 
 /// `None`: no engine.meta is there.
@@ -335,6 +340,13 @@ fn restore_live(recovered: &mut Recovered, catalog: &Catalog, id: u32, whole: bo
 }
 
 impl Maker {
+    /// For an engine that makes nothing.
+    pub(super) fn of_reader(disk: DiskRef, options: &Options) -> Self {
+        let pins = Pins::new(options.pinned_bytes_max);
+        let (wakers, signals) = (Vec::new(), Vec::new());
+        Self { disk, clock: Clock::default(), wakers, signals, file_ring: false, pins }
+    }
+
     /// The shared state of a recovered log.
     pub(crate) fn make(
         &self,
@@ -351,6 +363,16 @@ impl Maker {
             self.ring_file(id, recovered.uuid, options.ring_bytes).map_err(fail)?
         } else {
             RingMap::private(options.ring_bytes).map_err(fail)?
+        };
+        let sleepers = if in_file {
+            // Opening must not need space; without it readers of other processes poll.
+            self.disk.make_waiters(&format!("{}/WAITERS", id.dir())).ok()
+        } else {
+            if damaged.is_none() && id != META {
+                // What is in it is in segments now; readers shall not take it for this writer's.
+                let _ = self.disk.remove(&format!("{}/ring", id.dir()));
+            }
+            None
         };
         let ring = Ring::new(map, in_file, recovered.position, recovered.epoch);
         let writer = Writer::new(Start {
@@ -381,6 +403,8 @@ impl Maker {
             stop: damaged.map(Stop::Damaged),
             snapshot: recovered.snapshot,
             metrics: Counters::new(recovered.report),
+            sleepers,
+            follow: None,
             pins: Arc::clone(&self.pins),
         }))
     }

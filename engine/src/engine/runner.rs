@@ -134,7 +134,9 @@ impl Runner {
                 caller.seats.iter().map(|seat| (seat.driver, &*seat.reason)).collect()
             }
         };
-        let (first, reason) = chosen[0];
+        let Some(&(first, reason)) = chosen.first() else {
+            return ("none", "opened to read only".to_owned());
+        };
         let mut reasons = vec![reason.to_owned()];
         for (shard, (driver, reason)) in chosen.iter().enumerate() {
             if *driver != first {

@@ -57,7 +57,15 @@ pub fn initialise(ring: &RingMap, log: Uuid) {
 
 /// Says that a new file has taken this ring's name, to whoever still maps it.
 pub fn retire(ring: &RingMap) {
-    ring.control(RETIRED).store(1, Ordering::Release);
+    ring.control(RETIRED).store(1, Ordering::SeqCst);
+    ring.wake(COMMITTED);
+    ring.wake(DURABLE);
+}
+
+/// Whether the writer of `epoch` still writes to this ring, as far as the ring tells.
+pub fn is_written_by(ring: &RingMap, epoch: u64) -> bool {
+    ring.control(RETIRED).load(Ordering::SeqCst) == 0
+        && ring.control(EPOCH).load(Ordering::SeqCst) == epoch
 }
 
 /// What a ring file says of itself.

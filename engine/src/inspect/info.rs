@@ -20,8 +20,8 @@ pub struct DirectoryInfo {
     pub created_ms: i64,
     /// Version of the disk format.
     pub format_version: u32,
-    /// Whether the inspection holds the lock.
-    pub locked: bool,
+    /// Whether somebody writes there now.
+    pub has_writer: bool,
     /// The topics, by name, as far as the metadata log can be read.
     pub topics: Vec<TopicEntry>,
 }

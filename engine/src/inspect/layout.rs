@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::info::{
     CheckpointInfo, Finding, IndexInfo, LogInfo, SegmentInfo, SegmentState, Severity,
 };
 use super::names::Names;
-use super::ring;
+use super::{is_live, ring};
 use crate::driver::disk::{Disk, DiskRef, full_path, io_error};
 use crate::error::{Error, Result};
 use crate::format::checkpoint::Checkpoint;
@@ -18,6 +19,10 @@ use crate::log::checkpoints;
 use crate::log::segment::{self, Segment, file_name};
 
 const INDEX_SUFFIX: &str = ".idx";
+/// How often files are looked at again, and after how long, that do not fit together beside a
+/// writer.
+const TRIES: usize = 100;
+const PAUSE: Duration = Duration::from_millis(2);
 const KNOWN: [&str; 2] = ["ring", "WAITERS"];
 
 /// See the module.
@@ -61,7 +66,21 @@ fn parse_index(name: &str) -> Option<u64> {
 }
 
 impl Layout {
+    /// Reads it again as long as a writer may have changed it meanwhile.
     pub(super) fn read(disk: &dyn Disk, id: LogId) -> Result<Self> {
+        let mut tries = 0;
+        loop {
+            let layout = Self::read_once(disk, id)?;
+            let damaged = layout.findings.iter().any(|found| found.severity == Severity::Damage);
+            tries += 1;
+            if !damaged || tries > TRIES || !is_live(disk) {
+                return Ok(layout);
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn read_once(disk: &dyn Disk, id: LogId) -> Result<Self> {
         let dir = id.dir();
         let mut layout = Self {
             id,

@@ -1,6 +1,6 @@
-//! Looking at a data directory without opening it: what lies there, byte for byte, and whether it
-//! is whole. Nothing is recovered, repaired or created; the only thing written is the holder's pid
-//! in LOCK, where the directory may be written at all.
+//! Looking at a data directory without opening it: what lies there, byte for byte, and whether
+//! it is whole. Nothing is locked, recovered, repaired or created, so it works beside a writer too:
+//! the end of a log that grows meanwhile is no damage, nor is a segment that is retired meanwhile.
 //!
 //! Damage does not end a walk: it is reported where it is, and the walk goes on at the next place
 //! that proves itself. [`verify`](Inspector::verify) reads everything and says what it found.
@@ -16,10 +16,8 @@ mod walk;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::config::Options;
-use crate::driver::disk::{DiskRef, LockGuard};
+use crate::driver::disk::{Disk, DiskRef, ReadersGuard, io_error};
 use crate::driver::os::OsDisk;
 use crate::engine::open;
 use crate::error::{Error, Result};
@@ -35,8 +33,8 @@ pub use item::{BatchInfo, Body, FrameInfo, GroupInfo, Item};
 use layout::{Layout, log_dirs};
 use names::Names;
 
-/// A data directory that is being looked at. Holds the writer's lock while it lives, so that
-/// nothing changes meanwhile; on a read-only directory it goes without.
+/// A data directory that is being looked at. While it lives nothing that it reads is recycled; a
+/// writer may come, go on and end as it likes.
 ///
 /// ```
 /// # fn main() -> Result<(), ringlog::Error> {
@@ -52,33 +50,26 @@ use names::Names;
 pub struct Inspector {
     disk: DiskRef,
     meta: EngineMeta,
-    lock: Option<LockGuard>,
+    /// Nothing that is read here is recycled meanwhile.
+    _held: Option<ReadersGuard>,
 }
 
 impl Inspector {
-    /// Takes the directory's lock where it can be written, and looks at what it says of itself.
-    /// Blocks, a moment; up to five seconds while the kernel finishes a dead writer's I/O.
+    /// Looks at what the directory says of itself.
     ///
     /// # Errors
-    /// [`Error::Locked`] names the writer; [`Error::NotADataDirectory`],
-    /// [`Error::UnsupportedFormat`] and [`Error::Corrupt`] (both copies of engine.meta) as
-    /// [`Options::open`] gives them; [`Error::Io`].
+    /// [`Error::NotADataDirectory`], [`Error::UnsupportedFormat`] and [`Error::Corrupt`] (both
+    /// copies of engine.meta) as [`Options::open`](crate::Options::open) gives them; [`Error::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let disk: DiskRef = Arc::new(OsDisk::open(path.as_ref(), false)?);
-        // Before the lock: a directory that is not ours gets no LOCK.
+        let disk: DiskRef = Arc::new(OsDisk::open_to_read(path.as_ref())?);
         let Some(meta) = open::read_meta(&*disk)? else {
             open::refuse_strangers(&disk)?;
             let reason = "engine.meta is not there".to_owned();
             return Err(Error::NotADataDirectory { path: disk.root().to_path_buf(), reason });
         };
-        let lock = match disk.lock(Duration::ZERO) {
-            Err(Error::Locked { alive: false, .. }) => {
-                disk.lock(Options::default().lock_timeout).map(Some)
-            }
-            Err(Error::ReadOnly { .. }) => Ok(None),
-            held => held.map(Some),
-        }?;
-        Ok(Self { disk, meta, lock })
+        let held = disk.hold_readers();
+        let held = held.map_err(io_error(&*disk, "hold", "READERS"))?;
+        Ok(Self { disk, meta, _held: held })
     }
 
     /// Where it is, absolute.
@@ -86,10 +77,9 @@ impl Inspector {
         self.disk.root()
     }
 
-    /// Whether it holds the lock; if not, the directory is read-only, and a writer with more rights
-    /// may change it meanwhile.
-    pub fn is_locked(&self) -> bool {
-        self.lock.is_some()
+    /// Whether somebody writes there now; what is at the end of the logs may then change.
+    pub fn has_writer(&self) -> bool {
+        is_live(&*self.disk)
     }
 
     /// What engine.meta says, and the topics as far as the metadata log can be read.
@@ -103,7 +93,7 @@ impl Inspector {
             uuid: self.meta.uuid,
             created_ms: self.meta.created_ms,
             format_version: crate::format::FORMAT_VERSION,
-            locked: self.is_locked(),
+            has_writer: self.has_writer(),
             topics: names.topics(),
         })
     }
@@ -147,4 +137,9 @@ impl Inspector {
     pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Report> {
         verify::run(&self.disk, progress)
     }
+}
+
+/// Whether somebody writes in the directory; also if that cannot be known.
+fn is_live(disk: &dyn Disk) -> bool {
+    disk.has_writer().unwrap_or(true)
 }

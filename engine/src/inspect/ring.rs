@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 use super::info::{End, RingInfo};
+use super::is_live;
 use super::layout::Layout;
 use super::walk::{Event, walk};
 use crate::buf::RingMap;
@@ -92,6 +93,8 @@ fn describe(
 ) -> RingInfo {
     let word = |index: usize| ring.control(index).load(Ordering::Relaxed);
     let log = layout.checkpoint.as_ref().map(|checkpoint| checkpoint.log);
+    // Of a ring that is being written only its writer knows what it still has to write.
+    let end = end.filter(|_| !is_live(&**disk));
     let replay = end.map(|end| replayed(ring, layout, end, epoch)).unwrap_or_default();
     let frames = log.map_or(0, |log| {
         let count = |group: &crate::log::replay::Replayed| {

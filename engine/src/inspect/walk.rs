@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::info::End;
+use super::is_live;
 use super::layout::Layout;
 use crate::driver::disk::{Disk, DiskRef, full_path};
 use crate::error::Result;
@@ -13,6 +14,7 @@ use crate::format::Seed;
 use crate::format::checkpoint::Checkpoint;
 use crate::ids::{LeaderEpoch, Position};
 use crate::limits::GROUP_ALIGN;
+use crate::log::checkpoints;
 use crate::log::probe::Probe;
 use crate::log::scan::{Damaged, Source, WholeGroup, frames_of};
 use crate::log::segment::Segment;
@@ -80,6 +82,13 @@ impl Walk<'_> {
         let containing = |segment: &&Arc<Segment>| segment.end() > from;
         let mut next = self.layout.segments.values().find(containing);
         while let Some(segment) = next {
+            // Held open, so that it is there to its end even if it is retired meanwhile.
+            let held = segment.open(self.disk);
+            if held.is_err() && self.is_retired(segment) {
+                at = segment.end();
+                next = self.layout.segments.range(at..).next().map(|(_, segment)| segment);
+                continue;
+            }
             if (self.visit)(Event::Segment(segment))?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -128,6 +137,16 @@ impl Walk<'_> {
                 Err(error) => Damaged { position: at, bad: error.to_string() },
             };
             let after = self.after(segment, &mut source, at)?;
+            // Beside a writer the place may have been written since it was read: what proves it
+            // damaged came later.
+            if let Ok(mut fresh) = Source::open(self.disk, segment)
+                && !matches!(after, After::End)
+                && is_live(self.disk)
+                && matches!(self.group(&mut fresh, at), Ok(Ok(_)))
+            {
+                source = fresh;
+                continue;
+            }
             if matches!(after, After::End) {
                 return Ok(Some(at));
             }
@@ -143,6 +162,14 @@ impl Walk<'_> {
             };
         }
         Ok(Some(at))
+    }
+
+    /// Whether the writer has retired a segment since the layout was read.
+    fn is_retired(&self, segment: &Segment) -> bool {
+        let newest = checkpoints::load(self.disk, &self.layout.dir);
+        let Ok(Some(newest)) = newest else { return false };
+        newest.sequence > self.checkpoint.sequence
+            && newest.segments.iter().all(|entry| entry.base.0 != segment.base())
     }
 
     fn group(&self, source: &mut Source, at: u64) -> Result<Result<WholeGroup, Damaged>> {
@@ -176,7 +203,10 @@ impl Walk<'_> {
             return Ok(After::Resume(sense));
         }
         let own = source.header(self.seed, at)?.filter(|header| header.epoch >= self.epoch);
-        self.torn_bytes = found.cut_bytes + own.map_or(0, |header| header.group_len());
+        // What a writer has in flight is no torn tail.
+        if !is_live(self.disk) {
+            self.torn_bytes = found.cut_bytes + own.map_or(0, |header| header.group_len());
+        }
         Ok(After::End)
     }
 

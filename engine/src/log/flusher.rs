@@ -15,6 +15,7 @@ use super::writer::{ClosedGroup, GroupBytes, Writer};
 use super::{Log, Stop};
 use crate::config::{Ack, Flush};
 use crate::driver::op::Op;
+use crate::format::ring_control::DURABLE;
 use crate::limits::{FOLLOWING_GROUP_BYTES, GROUP_ALIGN, RING_POPULATE_BYTES};
 
 /// After this long without appends one empty group is written, whose `durable_upto` proves the
@@ -459,6 +460,9 @@ impl Flusher {
     /// Wakes those whose level has been reached.
     pub(crate) fn fire(&mut self) {
         self.log.durable_waiters.fire(self.log.durable());
+        if self.log.class == Flush::Sync {
+            self.log.wake_sleepers(DURABLE);
+        }
     }
 
     /// Work that is due by time alone: the watermark group, and a segment ahead of need.

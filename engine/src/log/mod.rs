@@ -6,12 +6,14 @@
 //! and turns them into ops ([`flusher`]); maintenance makes segments ahead of need, seals those
 //! left behind and writes checkpoints ([`upkeep`]); a reader walks bytes from ring or segment
 //! ([`reader`], [`lookup`], [`walk`], [`window`], [`lease`], [`extents`]); [`recovery`] turns a
-//! directory into the state all this starts from.
+//! directory into the state all this starts from. In a log that is another process's, [`follow`]
+//! takes the place of all who write.
 
 pub(crate) mod append;
 pub(crate) mod checkpoints;
 pub(crate) mod extents;
 pub(crate) mod flusher;
+pub(crate) mod follow;
 pub(crate) mod lease;
 pub(crate) mod lookup;
 pub(crate) mod probe;
@@ -37,15 +39,17 @@ use crossbeam::utils::CachePadded;
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
-use crate::buf::Waker as ShardWaker;
 use crate::buf::fork::Birth;
+use crate::buf::{Page, Waker as ShardWaker};
 use crate::config::{Ack, Flush, LogOptions};
 use crate::driver::disk::DiskRef;
 use crate::error::{Error, Result};
 use crate::format::Seed;
+use crate::format::ring_control::COMMITTED;
 use crate::ids::{LogId, Offset, StreamId};
 use crate::metrics::Counters;
 
+use follow::Follow;
 use lease::Pins;
 use ring::Ring;
 use segment::Segment;
@@ -109,6 +113,10 @@ pub(crate) struct Log {
     pub(crate) pins: Arc<Pins>,
     /// The metadata log's state, for its checkpoints.
     pub(crate) snapshot: Mutex<Vec<u8>>,
+    /// Where readers of other processes say that they sleep.
+    sleepers: Option<Page>,
+    /// This log is another process's, and only read.
+    pub(crate) follow: Option<Box<Follow>>,
 }
 
 /// What a log is made from, once recovered.
@@ -129,6 +137,8 @@ pub(crate) struct Parts {
     pub(crate) stop: Option<Stop>,
     pub(crate) snapshot: Vec<u8>,
     pub(crate) metrics: Counters,
+    pub(crate) sleepers: Option<Page>,
+    pub(crate) follow: Option<Box<Follow>>,
     pub(crate) pins: Arc<Pins>,
 }
 
@@ -149,7 +159,7 @@ impl Log {
             let _ = stop.set(reason);
         }
         let mut writer = parts.writer;
-        writer.stopped = stop.get().is_some();
+        writer.stopped = stop.get().is_some() || parts.follow.is_some();
         let log = Self {
             birth: Birth::here(),
             id: parts.id,
@@ -179,8 +189,12 @@ impl Log {
             metrics: parts.metrics,
             pins: parts.pins,
             snapshot: Mutex::new(parts.snapshot),
+            sleepers: parts.sleepers,
+            follow: parts.follow,
         };
-        log.tell_recovery();
+        if log.follow.is_none() {
+            log.tell_recovery();
+        }
         Arc::new(log)
     }
 
@@ -230,6 +244,19 @@ impl Log {
         }
         if self.ring_in_file {
             self.written_waiters.fire(committed);
+            if self.class == Flush::Async {
+                self.wake_sleepers(COMMITTED);
+            }
+        }
+    }
+
+    /// Called after a watermark was moved: wakes readers of other processes, if any sleeps. They
+    /// leave their mark first and then look at the watermark once more, so one side sees the other.
+    pub(crate) fn wake_sleepers(&self, word: usize) {
+        let Some(page) = &self.sleepers else { return };
+        if page.mark().load(Ordering::SeqCst) != 0 {
+            page.mark().store(0, Ordering::SeqCst);
+            self.ring.wake_others(word);
         }
     }
 
@@ -340,6 +367,9 @@ impl Log {
         match self.stop.get() {
             Some(Stop::Latched(cause)) => {
                 Error::Latched { log: self.name.clone(), cause: Arc::clone(cause), outcome_unknown }
+            }
+            Some(Stop::Damaged(_)) | None if self.follow.is_some() => {
+                Error::ReadOnly { path: self.disk.root().to_path_buf() }
             }
             Some(Stop::Damaged(error)) => error.clone(),
             Some(Stop::Closed) | None => Error::Closed { outcome_unknown },

@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
+use super::follow::truncated;
 use super::lookup::Found;
 use super::waiters::Ticket;
 use super::walk::{Reach, Step, step};
@@ -53,6 +54,8 @@ pub(crate) struct Cursor {
     ticket: Option<Ticket>,
     index: Option<Arc<SegmentIndex>>,
     pub(crate) verify: bool,
+    /// Of the history it reads, where the log is another process's.
+    generation: u64,
 }
 
 /// What a partition holds.
@@ -81,6 +84,8 @@ impl StreamState {
 impl Log {
     /// First, next, and a lower bound of the durable offset of a stream; `None` if it is gone.
     pub(crate) fn bounds(&self, stream: StreamId) -> Option<Bounds> {
+        // What fails here is told to whoever reads.
+        let _ = self.catch_up();
         let durable = self.durable();
         let mut writer = self.writer.lock();
         writer.stream(stream).map(|state| state.bounds(durable))
@@ -89,6 +94,7 @@ impl Log {
 
 impl Cursor {
     pub(crate) fn new(log: Arc<Log>, stream: StreamId, label: Arc<str>, next: u64) -> Self {
+        let generation = log.follow.as_ref().map_or(0, |follow| follow.generation());
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             log,
@@ -105,6 +111,7 @@ impl Cursor {
             ticket: None,
             index: None,
             verify: true,
+            generation,
         }
     }
 
@@ -134,6 +141,31 @@ impl Cursor {
         self.at = None;
         self.epoch = LeaderEpoch(0);
         self.last_end = None;
+        let generation = self.log.follow.as_ref().map_or(0, |follow| follow.generation());
+        if generation != self.generation {
+            // What is in the window may be what was cut.
+            self.generation = generation;
+            self.relocate();
+        }
+    }
+
+    /// In a log that is another process's: looks how far that has come, and whether what was read
+    /// is still part of it.
+    fn keep_up(&mut self) -> Result<()> {
+        let Some(follow) = &self.log.follow else { return Ok(()) };
+        if self.next >= self.known_end {
+            self.log.catch_up()?;
+        }
+        let generation = follow.generation();
+        if generation != self.generation {
+            let cut = follow.cut_since(self.generation, self.stream);
+            if let Some(end) = cut.filter(|end| *end < self.next) {
+                return Err(truncated(&self.label, self.next, end));
+            }
+            self.generation = generation;
+            self.relocate();
+        }
+        Ok(())
     }
 
     /// The next visible batch that ends at or beyond the cursor's offset; `None`: nothing more yet.
@@ -169,6 +201,7 @@ impl Cursor {
             if matches!(self.log.stop_reason(), Some(Stop::Closed)) {
                 return Err(self.log.stop_error(false));
             }
+            self.keep_up()?;
             let visible = self.log.visible();
             self.looked = visible;
             let Some(at) = self.locate()? else { return Ok(self.pause()) };
@@ -297,7 +330,11 @@ impl Cursor {
             return Ok(None);
         }
         if self.at.is_none() {
-            let found = self.log.find(self.stream, self.next)?.ok_or_else(|| {
+            let found = self.log.find(self.stream, self.next)?;
+            if found.is_none() && self.log.forgets(self.stream) {
+                return Err(self.deleted());
+            }
+            let found = found.ok_or_else(|| {
                 let path = self.log.disk.root().join(&self.log.name);
                 let reason = format!("offset {} of {} is in no segment", self.next, self.label);
                 Error::corrupt(path, 0, reason)
@@ -383,7 +420,14 @@ impl Cursor {
             self.at = Some(segment.end());
             return Ok(true);
         }
-        match self.window.fetch(&self.log, &segment, at, len, visible)? {
+        let fetched = self.window.fetch(&self.log, &segment, at, len, visible)?;
+        if !self.log.is_current() {
+            // What was read may be another writer's already; whoever follows finds out.
+            self.log.catch_up()?;
+            self.relocate();
+            return Ok(true);
+        }
+        match fetched {
             Fetched::Some => Ok(true),
             Fetched::NotYet => Ok(false),
             Fetched::Gone => {
@@ -413,9 +457,17 @@ impl Cursor {
     pub(crate) fn follow(&mut self, waker: &Waker) -> Result<bool> {
         self.log.check_fork()?;
         let level = self.log.class.ack();
+        if let Some(follow) = &self.log.follow {
+            follow.want();
+        }
         {
             let mut writer = self.log.writer.lock();
-            if writer.stopped && !matches!(self.log.stop_reason(), Some(Stop::Damaged(_))) {
+            let over = match self.log.stop_reason() {
+                Some(Stop::Damaged(_)) => false,
+                Some(_) => true,
+                None => writer.stopped && self.log.follow.is_none(),
+            };
+            if over {
                 drop(writer);
                 return Err(self.log.stop_error(false));
             }

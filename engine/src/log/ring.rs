@@ -29,11 +29,22 @@ impl Ring {
     pub(crate) fn new(map: RingMap, in_file: bool, position: u64, epoch: LeaderEpoch) -> Self {
         let slots = (0..map.len() / FRAME_MIN_BYTES).map(|_| AtomicU64::new(0)).collect();
         let ring = Self { map: Arc::new(map), slots, in_file };
+        // First, so that a reader of another process takes none of these for an earlier writer's.
+        ring.map.control(EPOCH).store(u64::from(epoch.0), Ordering::SeqCst);
         ring.map.control(LO).store(position, Ordering::SeqCst);
         ring.map.control(COMMITTED).store(position, Ordering::SeqCst);
         ring.map.control(DURABLE).store(position, Ordering::SeqCst);
-        ring.map.control(EPOCH).store(u64::from(epoch.0), Ordering::SeqCst);
+        if in_file {
+            // Readers of other processes sleep on what an earlier writer left here.
+            ring.wake_others(COMMITTED);
+            ring.wake_others(DURABLE);
+        }
         ring
+    }
+
+    /// Wakes those of other processes who sleep on a word of the control page.
+    pub(crate) fn wake_others(&self, word: usize) {
+        self.map.wake(word);
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -53,6 +64,11 @@ impl Ring {
     /// Only the flusher moves it, upwards.
     pub(crate) fn set_durable(&self, position: u64) {
         debug_assert!(position >= self.durable());
+        self.map.control(DURABLE).store(position, Ordering::SeqCst);
+    }
+
+    /// Where it ends now, for a log that follows another process's: that one may have lost some.
+    pub(crate) fn place_durable(&self, position: u64) {
         self.map.control(DURABLE).store(position, Ordering::SeqCst);
     }
 

@@ -172,7 +172,7 @@ pub(crate) fn frames_of(
 }
 
 /// A batch's own checksum and count, which the frame's checksum does not cover.
-fn prove_payload(frame: &FrameHeader, payload: &[u8]) -> Result<(), String> {
+pub(crate) fn prove_payload(frame: &FrameHeader, payload: &[u8]) -> Result<(), String> {
     if frame.kind != FrameKind::Batch {
         return Ok(());
     }

@@ -45,8 +45,8 @@ enum Prepared {
 
 impl Log {
     /// Does a piece of what is due; called after each signal, again while it says that there is
-    /// more. A piece is one of: a part of the next segment, index and checkpoint of one segment that
-    /// was left, a look for dead ones.
+    /// more. A piece is one of: a part of the next segment, index and checkpoint of one segment
+    /// that was left, a look for dead ones.
     pub(crate) fn maintain(&self) -> bool {
         // A damaged log is evidence: a checkpoint beyond the damage would hide it from the next
         // open, and nothing in it is known to be dead.

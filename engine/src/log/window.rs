@@ -146,10 +146,10 @@ impl Window {
         let straight_on = at == self.end;
         self.size = if straight_on { self.size * GROWTH } else { FIRST_WINDOW_BYTES };
         self.size = self.size.max(FIRST_WINDOW_BYTES).min(self.most);
-        if at >= log.ring.lo() && self.copy_from_ring(log, at, least, bound)? {
+        if at >= log.tail_lo() && self.copy_from_ring(log, at, least, bound)? {
             return Ok(Fetched::Some);
         }
-        let bound = bound.min(log.released());
+        let bound = bound.min(log.in_segments(at, len));
         if bound < at + least {
             return Ok(Fetched::NotYet);
         }
@@ -179,10 +179,10 @@ impl Window {
     }
 
     fn copy_from_ring(&mut self, log: &Log, at: u64, least: u64, bound: u64) -> Result<bool> {
-        let want = self.wanted(READ_WINDOW_BYTES, least, at, bound).min(log.ring.len());
+        let want = self.wanted(READ_WINDOW_BYTES, least, at, bound).min(log.tail_len());
         let pin = log.pins.claim(want, least.min(want))?;
         let whole =
-            |bytes: &mut [u8]| Ok::<_, Error>(log.ring.copy(at, bytes).then_some(bytes.len()));
+            |bytes: &mut [u8]| Ok::<_, Error>(log.copy_tail(at, bytes).then_some(bytes.len()));
         let Some(bytes) = copied(pin, whole)? else { return Ok(false) };
         self.set(at, bytes);
         Ok(true)
@@ -245,7 +245,8 @@ impl Window {
 
     /// Opens the segment; false if it was retired meanwhile.
     fn open(&mut self, log: &Log, segment: &Arc<Segment>) -> Result<bool> {
-        let maps = log.options.mmap && !self.wants_heads && segment.is_sealed();
+        let whole = segment.is_sealed() && log.is_in_file(segment);
+        let maps = log.options.mmap && !self.wants_heads && whole;
         match &mut self.open {
             Some(open) if Arc::ptr_eq(&open.segment, segment) && (open.tried || !maps) => {
                 return Ok(true);
@@ -262,6 +263,7 @@ impl Window {
                 Ok(true)
             }
             Err(_) if log.segment_at(segment.base()).is_none() => Ok(false),
+            Err(_) if log.has_retired(segment)? => Ok(false),
             Err(error) => Err(error),
         }
     }

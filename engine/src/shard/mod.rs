@@ -75,8 +75,8 @@ impl Shard {
         Self { control, driver, clock, flushers: Vec::new(), completions: Vec::new(), ops: 0 }
     }
 
-    /// Waits as `next` says, but `limit` at most, takes in what has completed, and emits what can be
-    /// emitted. An error means that the driver is gone: every log is latched.
+    /// Waits as `next` says, but `limit` at most, takes in what has completed, and emits what can
+    /// be emitted. An error means that the driver is gone: every log is latched.
     pub(crate) fn turn(&mut self, next: Next, limit: Duration) -> Result<Next, std::io::Error> {
         let timeout = match next {
             Next::Again => Some(Duration::ZERO),

@@ -53,9 +53,11 @@ fn a_read_only_directory_is_a_typed_error_and_can_be_inspected() {
     };
     let data = place.data();
     let data = data.to_str().unwrap();
-    for args in [&["append", "t"][..], &["read", "t"], &["topics"], &["stat"]] {
-        run(args).says(6, &[data, "read-only"]);
+    run(&["append", "t"]).says(6, &[data, "read-only"]);
+    for args in [&["topics"][..], &["stat"]] {
+        run(args).succeeds();
     }
+    assert_eq!(run(&["read", "t"]).succeeds().out, b"a\n");
     run(&["verify"]).succeeds();
     assert!(run(&["dump", "--raw"]).succeeds().out.windows(1).any(|byte| byte == b"a"));
     assert!(place.content() == before);

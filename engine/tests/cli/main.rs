@@ -5,6 +5,7 @@
 mod append;
 mod bad_input;
 mod bench;
+mod beside;
 mod disk;
 mod doctor;
 mod harness;

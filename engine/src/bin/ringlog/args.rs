@@ -186,12 +186,14 @@ pub struct Append {
 
 /// Write the values to standard output, byte for byte, each with its newline
 ///
+/// Works beside a program that appends, on a read-only directory, and with the right to read only.
 /// Several partitions come one after another. A null value is written as an empty one.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   ringlog --data data read orders
   ringlog --data data read orders --partition 1 --from 1000 --max 10
+  ringlog --data data read orders --from latest --follow
   ringlog --data data read orders --json | jq -r .key
   ringlog --data data read orders --from-time $(date -d '1 hour ago' +%s000)
   ringlog --data data read names --null | xargs -0 ls -d")]
@@ -217,6 +219,9 @@ pub struct Read {
     /// headers. Bytes that are UTF-8 are a string, others an object {"base64": "..."}
     #[arg(long, conflicts_with = "null")]
     pub json: bool,
+    /// Go on: sleep until there is more, until ^C; all partitions side by side
+    #[arg(long)]
+    pub follow: bool,
 }
 
 /// Show segments, groups, frames and batches as they lie on disk
@@ -258,8 +263,8 @@ pub struct Verify {
 ///
 /// Looks at the kernel, io_uring, limits, filesystem and device; opens an engine in a scratch
 /// directory beside the data (or above it, if it is not there yet), asks it what it chose, and
-/// removes it. Needs no special rights, changes nothing else, and may run beside a writer. Ends with
-/// 6 if durable cannot be promised.
+/// removes it. Needs no special rights, changes nothing else, and may run beside a writer. Ends
+/// with 6 if durable cannot be promised.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -283,7 +288,12 @@ Examples:
   ringlog --data . bench --seconds 10 --record-bytes 100 --in-flight 256 --json")]
 pub struct Bench {
     /// How long each of the seven phases lasts at most
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u64).range(1..=3600))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 2,
+        value_parser = value_parser!(u64).range(1..=3600)
+    )]
     pub seconds: u64,
     /// Length of each value
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = record_bytes)]

@@ -47,6 +47,17 @@ impl Place {
         options
     }
 
+    /// Opens the directory only to read, beside whoever writes there, and runs `body`.
+    pub fn with_reader(
+        &self,
+        body: impl FnOnce(&Session<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let data = self.data()?;
+        let engine = Engine::options().read_only(true).open(data);
+        let engine = engine.map_err(|error| Failure::engine(data, &error))?;
+        body(&Session { engine, data })
+    }
+
     /// Opens the directory, runs `body`, and closes cleanly whether that succeeded or not.
     pub fn with_engine(
         &self,

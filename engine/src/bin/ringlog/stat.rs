@@ -7,7 +7,7 @@ use crate::exit::Failure;
 use crate::output::Output;
 
 pub fn run(place: &Place, args: &Stat) -> Result<(), Failure> {
-    place.with_engine(false, |session| {
+    place.with_reader(|session| {
         let stat = session.engine.stat();
         let mut output = Output::new();
         if args.prometheus {

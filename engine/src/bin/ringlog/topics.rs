@@ -7,7 +7,7 @@ use crate::exit::Failure;
 use crate::output::Output;
 
 pub fn run(place: &Place, args: &Topics) -> Result<(), Failure> {
-    place.with_engine(false, |session| {
+    place.with_reader(|session| {
         let mut topics = session.engine.topics();
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         let mut output = Output::new();

@@ -60,12 +60,13 @@ const KNOWN: &[(u32, &str, Kind)] = &[
 ];
 
 /// Finds out about the filesystem of `dir`. What cannot be found out is left at its default.
-pub(super) fn find_out(dir: BorrowedFd<'_>) -> DiskFacts {
+/// Without `try_out` nothing is made there, and of direct writes nothing is known.
+pub(super) fn find_out(dir: BorrowedFd<'_>, try_out: bool) -> DiskFacts {
     let magic = rustix::fs::fstatfs(dir).map_or(0, |stat| stat.f_type as u32);
     let (filesystem, kind) = classify(magic);
     let overlay = (kind == Kind::Overlay).then(|| overlay_volatile(dir)).flatten();
     DiskFacts {
-        direct_io: takes_direct_io(dir),
+        direct_io: try_out && takes_direct_io(dir),
         volatile: volatile_reason(&filesystem, kind).or(overlay),
         no_file_ring: no_file_ring_reason(&filesystem, kind),
         filesystem,

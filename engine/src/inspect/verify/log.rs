@@ -18,6 +18,7 @@ use crate::format::record_batch;
 use crate::format::ring_control::{COMMITTED, DURABLE, EPOCH, Identity, LO, identify};
 use crate::ids::{LeaderEpoch, StreamId};
 use crate::inspect::info::{End, SegmentState};
+use crate::inspect::is_live;
 use crate::inspect::layout::Layout;
 use crate::inspect::ring;
 use crate::inspect::walk::{Event, walk};
@@ -134,6 +135,12 @@ impl Check<'_, '_> {
         }
         let bytes = match checkpoints::read_all(&**self.run.disk, &name) {
             Ok(bytes) => bytes,
+            // Retired meanwhile, with its segment.
+            Err(error)
+                if error.kind() == std::io::ErrorKind::NotFound && is_live(&**self.run.disk) =>
+            {
+                return None;
+            }
             Err(error) => {
                 self.run.damage(path, 0, format!("cannot be read: {error}"));
                 return None;
@@ -350,6 +357,10 @@ impl Check<'_, '_> {
             if map.control(word).load(Ordering::Relaxed) != 0 {
                 self.run.damage(path.clone(), 8 * word as u64, "not zero");
             }
+        }
+        if is_live(&**disk) {
+            // It was copied while it was being written.
+            return;
         }
         let epoch = self.epoch.max(checkpoint.epoch);
         let replay = ring::replayed(&map, self.layout, end, epoch);

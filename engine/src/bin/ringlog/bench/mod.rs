@@ -1,5 +1,5 @@
-//! `ringlog bench`: what the device does alone, and what Ringlog makes of it, in one run. Works in a
-//! scratch directory, which is gone at the end, after ^C too; never touches a data directory.
+//! `ringlog bench`: what the device does alone, and what Ringlog makes of it, in one run. Works in
+//! a scratch directory, which is gone at the end, after ^C too; never touches a data directory.
 
 mod device;
 mod load;

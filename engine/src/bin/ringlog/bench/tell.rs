@@ -33,7 +33,7 @@ pub(super) fn tell(summary: &Summary, output: &mut Output) -> Result<(), Failure
         ))?;
     }
     output.line(format_args!(
-        "\nOne append at a time is held against the device's writes a second, the others against its \
-         bytes.\nShort and rough: run it on a quiet machine, more than once."
+        "\nOne append at a time is held against the device's writes a second, the others against \
+         its bytes.\nShort and rough: run it on a quiet machine, more than once."
     ))
 }
