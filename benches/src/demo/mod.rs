@@ -247,5 +247,5 @@ fn grouped(count: usize) -> String {
 /// A proof and its outcome.
 fn ok(holds: bool, what: &str, detail: &str) -> Result<()> {
     let mark = if holds { "ok    " } else { "FAILED" };
-    print(&format!("   {mark} {what:<34} {detail}"))
+    print(&format!("   {mark} {what:<36} {detail}"))
 }
