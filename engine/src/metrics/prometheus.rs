@@ -84,14 +84,6 @@ const NUMBERS: &[Number] = &[
     }),
 ];
 
-/// What there is one of in an engine: gauges.
-const OF_ENGINE: &[(&str, &str, fn(&Metrics) -> u64)] = &[
-    ("ringlog_pinned_bytes", "Bytes that readers, batches and extents hold.", |engine| {
-        engine.pinned_bytes
-    }),
-    ("ringlog_pinned_bytes_max", "The most that they may hold.", |engine| engine.pinned_bytes_max),
-];
-
 const FLUSHES: &str = "ringlog_flush_seconds";
 const STOPPED: &str = "ringlog_stopped_info";
 
@@ -111,10 +103,15 @@ impl Metrics {
     pub fn to_prometheus(&self) -> String {
         let mut families: Vec<MetricFamily> =
             NUMBERS.iter().map(|number| self.family(number)).collect();
-        families.extend(OF_ENGINE.iter().map(|(name, help, value)| {
-            let metric = gauge_of(value(self) as f64, Vec::new());
-            family(name, MetricType::GAUGE, help, vec![metric])
-        }));
+        // What there is one of in an engine.
+        let pinned = "Bytes that readers, batches and extents hold.";
+        for (name, help, value) in [
+            ("ringlog_pinned_bytes", pinned, self.pinned_bytes),
+            ("ringlog_pinned_bytes_max", "The most that they may hold.", self.pinned_bytes_max),
+        ] {
+            let metric = gauge_of(value as f64, Vec::new());
+            families.push(family(name, MetricType::GAUGE, help, vec![metric]));
+        }
         let flushes = self.logs.iter().map(flush_histogram).collect();
         let help = "From submission of a group or flush to stable storage.";
         families.push(family(FLUSHES, MetricType::HISTOGRAM, help, flushes));
