@@ -1,7 +1,7 @@
 //! The C and C++ library from outside: programs that are compiled against the header and linked
 //! with the library, one test a trial. Every test, in C and in C++, runs plainly and under
-//! `AddressSanitizer` with `UBSan`; the quick ones in C under valgrind, too. The header is compiled as every language that it
-//! promises to fit.
+//! `AddressSanitizer` with `UBSan`; the quick ones in C under valgrind, too. The headers are
+//! compiled as every language that they promise to fit.
 //!
 //! The library under test is built here, by cargo, for cargo builds no shared library for tests.
 

@@ -152,7 +152,9 @@ void compression_and_time_are_the_topics_or_the_calls(const std::string &path) {
     none.flags = RINGLOG_APPEND_COMPRESSION_NONE | RINGLOG_APPEND_DURABLE;
     topic.append(record, none);
     ringlog::Reader reader = stream.reader();
-    for (int codec : {RINGLOG_COMPRESSION_ZSTD, RINGLOG_COMPRESSION_GZIP, RINGLOG_COMPRESSION_NONE}) {
+    const std::vector<int> codecs{RINGLOG_COMPRESSION_ZSTD, RINGLOG_COMPRESSION_GZIP,
+                                  RINGLOG_COMPRESSION_NONE};
+    for (int codec : codecs) {
         std::optional<ringlog::Batch> batch = reader.next();
         CHECK(batch && codec_of(*batch) == codec && batch->size() == 1);
         for (const ringlog::View &view : *batch) {
