@@ -35,6 +35,10 @@
 #define RINGLOG_VERSION \
     (RINGLOG_VERSION_MAJOR * 1000000 + RINGLOG_VERSION_MINOR * 1000 + RINGLOG_VERSION_PATCH)
 
+/* Of Arrow's C data interface; a header of Arrow's defines them. */
+struct ArrowSchema;
+struct ArrowArray;
+
 
 /*
  Acknowledge when written: survives the process. Neither this nor durable: as the topic says.
@@ -899,6 +903,26 @@ ringlog_status ringlog_append_batch(const struct ringlog_stream *stream,
 ringlog_status ringlog_trim(const struct ringlog_stream *stream,
                             uint64_t offset,
                             struct ringlog_error **error);
+
+/*
+ All records of a batch as columns: a struct array of partition (uint32), offset (int64),
+ timestamp (milliseconds, UTC), key and value (binary, may be null) and headers (a list of
+ structs of key, utf8, and value, binary, may be null). A copy: it outlives batch, engine and
+ topic.
+
+ `struct ArrowSchema` and `struct ArrowArray` are those of Arrow's C data interface, and come
+ from a header of the taker's. What is in `*schema` and `*array` before is written over. On
+ success each is the caller's, to be given back by its `release`, from any thread, or passed on
+ to whoever takes them over.
+
+ Thread-safe. Never blocks.
+ Errors: `TOO_LARGE` if a column would have over 2 GiB; `INVALID_BATCH` if the bytes are damaged
+ and the reader did not verify.
+ */
+ringlog_status ringlog_batch_to_arrow(const struct ringlog_batch *batch,
+                                      struct ArrowSchema *schema,
+                                      struct ArrowArray *array,
+                                      struct ringlog_error **error);
 
 /*
  How many records it has; 0 for NULL. Thread-safe, never blocks.

@@ -346,6 +346,12 @@ public:
         });
         return detail::text(bytes).value_or(std::string_view());
     }
+    /// All records as columns, copied, over Arrow's C data interface: see `ringlog_batch_to_arrow`.
+    void to_arrow(struct ArrowSchema *schema, struct ArrowArray *array) const {
+        detail::check([&](ringlog_error **error) {
+            return ringlog_batch_to_arrow(batch_.get(), schema, array, error);
+        });
+    }
     /// Another owner of the same memory.
     Batch share() const noexcept { return Batch(ringlog_batch_ref(batch_.get())); }
     ringlog_batch *get() const noexcept { return batch_.get(); }

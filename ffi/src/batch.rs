@@ -24,10 +24,10 @@ const APPEND_TIME_BIT: u8 = 1 << 3;
 /// `ringlog_batch_ref` asks for one more `ringlog_batch_free`.
 pub struct ringlog_batch {
     tag: Tag,
-    health: Arc<Health>,
+    pub(crate) health: Arc<Health>,
     /// Borrows from `parts`, hence before them.
     cursor: Mutex<Option<Cursor>>,
-    parts: Box<[Batch]>,
+    pub(crate) parts: Box<[Batch]>,
     len: usize,
 }
 

@@ -18,6 +18,7 @@
 #![allow(unsafe_code, reason = "C hands us pointers; each block says why it may follow them")]
 
 mod append;
+mod arrow;
 mod batch;
 mod cq;
 mod engine;

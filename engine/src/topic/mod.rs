@@ -2,6 +2,8 @@
 //! record batches and waiting to what the log does.
 
 pub(crate) mod append;
+#[cfg(feature = "arrow")]
+pub(crate) mod arrow;
 pub(crate) mod catalog;
 pub(crate) mod completion;
 pub(crate) mod extents;

@@ -35,6 +35,11 @@ fn directory(stat: &ringlog::Stat, output: &mut Output) -> Result<(), Failure> {
     output.line(format_args!("topics       {}, {partitions} partitions", stat.topics.len()))?;
     output.line(format_args!("opened in    {:?}", stat.opened_in))?;
     output.line(format_args!("shards       {}", chosen.shards))?;
+    let metrics = &stat.metrics;
+    output.line(format_args!(
+        "pinned       {} bytes, of at most {}",
+        metrics.pinned_bytes, metrics.pinned_bytes_max
+    ))?;
     output.line(format_args!("driver       {}: {}", chosen.driver, chosen.driver_reason))?;
     output.line(format_args!("filesystem   {}, {direct}", chosen.filesystem))?;
     if let Some(why) = &chosen.volatile {
