@@ -131,8 +131,8 @@ fn a_sealed_segment_that_is_missing_hides_what_it_had_and_no_more() {
     let whole = made(4, true);
     let mut tried = 0;
     for segment in &segments {
-        let lost: Vec<u64> = (0..N).filter(|n| holds(&whole, segment, *n)).collect();
-        let (Some(first), Some(last)) = (lost.first(), lost.last()) else { continue };
+        let gone: Vec<u64> = (0..N).filter(|n| holds(&whole, segment, *n)).collect();
+        let (Some(first), Some(last)) = (gone.first(), gone.last()) else { continue };
         if *last + 1 == N {
             continue;
         }
