@@ -348,7 +348,7 @@ pub unsafe extern "C" fn ringlog_topic_list_get(
             ringlog_topic_info {
                 name: name.as_ptr(),
                 uuid: topic.uuid.into_bytes(),
-                partitions: topic.partitions.len() as u32,
+                partitions: topic.partition_count,
                 flush: flush_number(topic.flush),
                 compression: compression_number(topic.compression),
                 timestamps: timestamps_number(topic.timestamps),
