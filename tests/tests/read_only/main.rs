@@ -4,7 +4,9 @@
 
 mod beside;
 mod holds;
+mod outside;
 mod restart;
+mod unproven;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
