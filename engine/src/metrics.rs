@@ -37,6 +37,8 @@ pub struct Recovery {
     pub cut_bytes: u64,
     /// Bytes that are proven damaged. They stay as they are, and the log takes no appends.
     pub damaged_bytes: u64,
+    /// Places that are proven damaged, in segments or because a file is missing, cut or bad.
+    pub damaged_places: u64,
     /// *Written* bytes that the ring no longer had: a power loss took them.
     pub lost_bytes: u64,
 }

@@ -92,6 +92,7 @@ fn a_foreign_parser_reads_every_counter() {
             ("recovery_cut_bytes", "gauge", recovery.cut_bytes),
             ("recovery_lost_bytes", "gauge", recovery.lost_bytes),
             ("recovery_damaged_bytes", "gauge", recovery.damaged_bytes),
+            ("recovery_damaged_places", "gauge", recovery.damaged_places),
             ("flush_seconds_count", "histogram", log.flush_latency.count),
         ] {
             let (found_kind, found) = &samples[&(format!("ringlog_{name}"), labels(log))];

@@ -82,6 +82,9 @@ const NUMBERS: &[Number] = &[
     gauge("ringlog_recovery_damaged_bytes", "Bytes that it proved damaged.", |log| {
         log.recovery.damaged_bytes as f64
     }),
+    gauge("ringlog_recovery_damaged_places", "Places that it proved damaged.", |log| {
+        log.recovery.damaged_places as f64
+    }),
 ];
 
 const FLUSHES: &str = "ringlog_flush_seconds";

@@ -27,7 +27,7 @@ pub fn run(place: &Place, args: &Stat) -> Result<(), Failure> {
 
 fn directory(stat: &ringlog::Stat, output: &mut Output) -> Result<(), Failure> {
     let chosen = &stat.capabilities;
-    let partitions: usize = stat.topics.iter().map(|topic| topic.partitions.len()).sum();
+    let partitions: u32 = stat.topics.iter().map(|topic| topic.partition_count).sum();
     let direct = if chosen.direct_io { "direct writes" } else { "buffered writes" };
     output.line(format_args!("directory    {}", stat.path.display()))?;
     output
