@@ -198,7 +198,7 @@ MUTANTS = [
      "let _ = fds;", ["dead_writer"]),
     ("a forked child keeps LOCK and rings", "engine/src/buf/fork.rs",
      "fd => drop(unsafe { libc::dup3(harmless.as_raw_fd(), fd, libc::O_CLOEXEC) }),",
-     "_ => {}", ["c abuse"]),
+     "_ => {}", ["c a_child_is_refused"]),
     ("a forked child goes on", "engine/src/buf/fork.rs",
-     "    FORKS.fetch_add(1, Ordering::SeqCst);\n", "", ["c abuse"]),
+     "    FORKS.fetch_add(1, Ordering::SeqCst);\n", "", ["c a_child_is_refused"]),
 ]
