@@ -111,8 +111,10 @@ MUTANTS = [
      "if false && files.shared > 0 && files.hold.is_none() {", ["api leases"]),
     ("what is held has no cap", f"{LOG}/lease.rs",
      ".filter(|sum| *sum <= self.max)", ".filter(|_| true)", ["api leases", "api send"]),
-    ("a lease beyond the end of its file", f"{LOG}/lease.rs",
-     "if self.file.len_bytes()? < (from + len) as u64 || from", "if from", ["api leases"]),
+    ("a lease that nobody looked at before", f"{LOG}/lease.rs",
+     "if self.file.len_bytes()? < (from + len) as u64 || from + len > self.map.len() {\n"
+     "            return Err(std::io::ErrorKind::UnexpectedEof.into());\n        }\n"
+     "        self.map.populate(from, len)?;\n", "", ["api leases"]),
     ("readers see what is not durable", f"{LOG}/reader.rs",
      "let visible = self.log.visible();\n            self.looked = visible;",
      "let visible = self.log.written();\n            self.looked = visible;",

@@ -78,7 +78,7 @@ impl Follower {
     }
 
     /// It has seen the end, and ended well.
-    fn is_done(mut self) {
+    fn sees_all(mut self) {
         self.hear("seen all");
         assert!(self.child.wait().unwrap().success());
     }
@@ -121,7 +121,7 @@ fn a_follower_in_another_process_outlives_its_writers() {
             drop(writer);
         }
         let _last = Writer::start_and_stop(dir.path(), class, Backend::Auto, RING_BYTES, end);
-        follower.is_done();
+        follower.sees_all();
     }
 }
 
@@ -148,7 +148,7 @@ fn a_follower_sleeps_while_there_is_nothing_and_looks_often_only_where_it_may_no
             eventually("looking often", || follower.switches() > before + 100);
         }
         append(&partition(&writer, class), 10..11);
-        follower.is_done();
+        follower.sees_all();
         writer.close(DEADLINE).unwrap();
     }
 }
@@ -182,7 +182,7 @@ fn where_the_kernel_has_no_such_sleep_a_follower_sees_everything_all_the_same() 
             let follower = Follower::start(dir.path(), class, 400, &under);
             drop(Writer::start_and_stop(dir.path(), class, Backend::Auto, RING_BYTES, 200));
             let _last = Writer::start_and_stop(dir.path(), class, Backend::Auto, RING_BYTES, 400);
-            follower.is_done();
+            follower.sees_all();
             println!("{fault}, {class}: {:?}", started.elapsed());
             let trace = fs::read_to_string(&trace).unwrap();
             assert!(trace.contains("(INJECTED)"), "{call} was never called");
