@@ -7,7 +7,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install what this machine lacks (says what, before it does)
-	@tests/scripts/setup rust python c wheel
+	@tests/scripts/setup rust python c wheel trace
 
 demo: ## A real event stream, a crash, and the proof that nothing acknowledged was lost
 	@tests/scripts/demo
@@ -25,7 +25,7 @@ install: ## Install the C library: PREFIX=/usr/local; DESTDIR= for packagers
 	@tests/scripts/setup rust
 	@ffi/package/install
 
-compare: setup ## Other embedded engines, and ours beside them (builds them; needs strace)
+compare: setup ## Other embedded engines, and ours beside them (builds them)
 	@cargo run --release --manifest-path benches/compare/Cargo.toml \
 	    --target-dir target -- all
 

@@ -57,6 +57,7 @@
 //! | feature | |
 //! |---|---|
 //! | `cli` (default) | the `ringlog` command line; libraries turn it off |
+//! | `arrow` | `Batch::to_arrow` and the module `arrow`: records as columns of Apache Arrow |
 //! | `tracing` | events ([`Options::on_event`]) go to the `tracing` crate too, target `ringlog` |
 //! | `sim` | the simulated disk and driver, for crash tests |
 //!
@@ -103,6 +104,19 @@ pub use topic::read::{Batch, BatchIter, Follow, OwnedRecord, Reader, Records, St
 pub use topic::read_all::{TopicFollow, TopicReader, TopicRecords};
 pub use topic::send::{Sender, Sent};
 pub use topic::{PartitionInfo, Topic, TopicInfo, TopicSpec};
+
+/// Records as columns of Apache Arrow: [`Batch::to_arrow`].
+///
+/// What it gives is of the crate [`arrow_data`], which is re-exported here, so that whoever only
+/// passes it on needs no dependency of the same version. `arrow_data::ffi::FFI_ArrowArray` and
+/// `arrow_schema::ffi::FFI_ArrowSchema` export it over Arrow's C data interface.
+#[cfg(feature = "arrow")]
+pub mod arrow {
+    pub use arrow_data;
+    pub use arrow_schema;
+
+    pub use crate::topic::arrow::{data_type, to_arrow};
+}
 
 /// Internals for this repository's own tests and benchmarks; no part of the API, never stable.
 #[doc(hidden)]

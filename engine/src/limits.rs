@@ -114,6 +114,8 @@ pub const SPARE_WINDOWS_MAX: usize = 4;
 pub const TOPIC_READ_WINDOWS_BYTES: usize = 32 << 20;
 /// Least that each of them fetches at once.
 pub const READ_WINDOW_BYTES_MIN: usize = 8 << 10;
+/// Damaged places of a log that recovery tells one by one; what is beyond is counted.
+pub const DAMAGED_PLACES_MAX: usize = 64;
 /// Most findings that `verify` keeps; what is beyond is counted.
 pub const FINDINGS_MAX: usize = 10_000;
 

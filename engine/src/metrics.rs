@@ -37,6 +37,8 @@ pub struct Recovery {
     pub cut_bytes: u64,
     /// Bytes that are proven damaged. They stay as they are, and the log takes no appends.
     pub damaged_bytes: u64,
+    /// Places that are proven damaged, in segments or because a file is missing, cut or bad.
+    pub damaged_places: u64,
     /// *Written* bytes that the ring no longer had: a power loss took them.
     pub lost_bytes: u64,
 }
@@ -116,6 +118,13 @@ pub struct LogMetrics {
 pub struct Metrics {
     /// One entry per log, by directory.
     pub logs: Vec<LogMetrics>,
+    /// Bytes of memory that readers, batches and extents hold now, mapped or copied: those of
+    /// handles that are still alive, in whatever part of the program.
+    pub pinned_bytes: u64,
+    /// The most that they may hold; beyond, reading is refused with
+    /// [`Error::Pinned`](crate::Error::Pinned). See
+    /// [`Options::pinned_bytes_max`](crate::Options::pinned_bytes_max).
+    pub pinned_bytes_max: u64,
 }
 
 /// The counters behind a snapshot.

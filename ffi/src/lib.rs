@@ -18,6 +18,7 @@
 #![allow(unsafe_code, reason = "C hands us pointers; each block says why it may follow them")]
 
 mod append;
+mod arrow;
 mod batch;
 mod cq;
 mod engine;
@@ -27,6 +28,7 @@ mod guard;
 mod handle;
 mod input;
 mod keyed;
+mod lend;
 mod log_hook;
 mod options;
 mod reader;
@@ -36,4 +38,5 @@ mod status;
 mod text;
 mod time;
 mod topic;
+mod topic_reader;
 mod version;

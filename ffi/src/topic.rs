@@ -96,7 +96,8 @@ pub struct ringlog_topic_info {
 // SAFETY: a pointer and integers without padding, as the sizes below show.
 unsafe impl Plain for ringlog_topic_info {
     const NAME: &'static str = "ringlog_topic_info";
-    const FIRST_SIZE: usize = 40;
+    /// Up to `flush`.
+    const FIRST_SIZE: usize = 32;
 }
 
 const _: () = assert!(size_of::<ringlog_topic_info>() == 40);
@@ -124,7 +125,8 @@ pub struct ringlog_stream_info {
 // SAFETY: integers without padding, as the sizes below show.
 unsafe impl Plain for ringlog_stream_info {
     const NAME: &'static str = "ringlog_stream_info";
-    const FIRST_SIZE: usize = 40;
+    /// Up to `log`.
+    const FIRST_SIZE: usize = 32;
 }
 
 const _: () = assert!(size_of::<ringlog_stream_info>() == 40);
@@ -346,7 +348,7 @@ pub unsafe extern "C" fn ringlog_topic_list_get(
             ringlog_topic_info {
                 name: name.as_ptr(),
                 uuid: topic.uuid.into_bytes(),
-                partitions: topic.partitions.len() as u32,
+                partitions: topic.partition_count,
                 flush: flush_number(topic.flush),
                 compression: compression_number(topic.compression),
                 timestamps: timestamps_number(topic.timestamps),

@@ -43,7 +43,9 @@ fn config() -> Config {
          #define RINGLOG_VERSION_PATCH {patch}\n#define RINGLOG_VERSION_STRING \"{version}\"\n\
          /* Grows with every release; what `ringlog_version` answers. */\n\
          #define RINGLOG_VERSION \\\n    (RINGLOG_VERSION_MAJOR * 1000000 + RINGLOG_VERSION_MINOR \
-         * 1000 + RINGLOG_VERSION_PATCH)\n"
+         * 1000 + RINGLOG_VERSION_PATCH)\n\n\
+         /* Of Arrow's C data interface; a header of Arrow's defines them. */\n\
+         struct ArrowSchema;\nstruct ArrowArray;\n"
     );
     Config {
         header: Some(PREFACE.to_owned()),
@@ -65,6 +67,11 @@ fn generated() -> String {
     let mut config = config();
     config.documentation_style = DocumentationStyle::C;
     config.function.sort_by = Some(cbindgen::SortKey::None);
+    let rename = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+    config.export.rename.extend([
+        rename("FFI_ArrowSchema", "struct ArrowSchema"),
+        rename("FFI_ArrowArray", "struct ArrowArray"),
+    ]);
     let bindings = cbindgen::Builder::new()
         .with_config(config)
         .with_crate(env!("CARGO_MANIFEST_DIR"))

@@ -1,142 +1,36 @@
-//! A batch as Arrow's C data interface shows it, and what `append_many` takes from there. No
-//! pyarrow is needed: whoever knows the interface (pyarrow, polars, `DuckDB`, pandas) takes it.
-//!
-//! Columns: partition, offset, timestamp, key, value, headers. They are copies: in a record batch
-//! the values do not lie side by side.
+//! A batch over Arrow's C data interface, and what `append_many` takes from there. No pyarrow is
+//! needed: whoever knows the interface (pyarrow, polars, `DuckDB`, pandas) takes it. The columns
+//! are the engine's ([`ringlog::arrow`]).
 
 use std::ffi::{c_char, c_int};
 
-use arrow_buffer::{Buffer, NullBuffer};
-use arrow_data::ArrayData;
-use arrow_data::ffi::FFI_ArrowArray;
-use arrow_schema::ffi::FFI_ArrowSchema;
-use arrow_schema::{ArrowError, DataType, Field, Fields, TimeUnit};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
-use ringlog::RecordView;
+use ringlog::Batch;
+use ringlog::arrow::arrow_data::ffi::FFI_ArrowArray;
+use ringlog::arrow::arrow_schema::ArrowError;
+use ringlog::arrow::arrow_schema::ffi::FFI_ArrowSchema;
+use ringlog::arrow::data_type;
 
 use crate::error;
+use crate::error::OrRaise as _;
 
-/// Bytes one after another, with where each ends; null where there are none.
-struct Bytes {
-    ends: Vec<i32>,
-    joined: Vec<u8>,
-    there: Vec<bool>,
-}
-
-impl Bytes {
-    fn with_capacity(count: usize) -> Self {
-        let mut ends = Vec::with_capacity(count + 1);
-        ends.push(0);
-        Self { ends, joined: Vec::new(), there: Vec::with_capacity(count) }
-    }
-
-    /// False once it holds more than 32-bit offsets reach.
-    fn push(&mut self, bytes: Option<&[u8]>) -> bool {
-        self.joined.extend_from_slice(bytes.unwrap_or_default());
-        self.there.push(bytes.is_some());
-        let end = i32::try_from(self.joined.len());
-        self.ends.push(end.unwrap_or(i32::MAX));
-        end.is_ok()
-    }
-
-    fn finish(self, data_type: DataType) -> Result<ArrayData, ArrowError> {
-        ArrayData::builder(data_type)
-            .len(self.there.len())
-            .add_buffer(Buffer::from_vec(self.ends))
-            .add_buffer(Buffer::from_vec(self.joined))
-            .nulls(Some(NullBuffer::from(self.there)))
-            .build()
-    }
-}
-
-fn header_fields() -> Fields {
-    let name = Field::new("key", DataType::Utf8, false);
-    Fields::from(vec![name, Field::new("value", DataType::Binary, true)])
-}
-
-/// The columns of a batch.
-fn data_type() -> DataType {
-    let header = Field::new_struct("item", header_fields(), false);
-    let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
-    DataType::Struct(Fields::from(vec![
-        Field::new("partition", DataType::UInt32, false),
-        Field::new("offset", DataType::Int64, false),
-        Field::new("timestamp", time, false),
-        Field::new("key", DataType::Binary, true),
-        Field::new("value", DataType::Binary, true),
-        Field::new_list("headers", header, false),
-    ]))
-}
-
-fn numbers<T: arrow_buffer::ArrowNativeType>(
-    data_type: DataType,
-    values: Vec<T>,
-) -> Result<ArrayData, ArrowError> {
-    ArrayData::builder(data_type).len(values.len()).add_buffer(Buffer::from_vec(values)).build()
-}
-
-fn columns(partition: u32, records: &[RecordView<'_>]) -> Result<ArrayData, ArrowError> {
-    let too_long = || ArrowError::InvalidArgumentError("over 2 GiB in one column".to_owned());
-    let count = records.len();
-    let (mut keys, mut values) = (Bytes::with_capacity(count), Bytes::with_capacity(count));
-    let (mut names, mut contents) = (Bytes::with_capacity(0), Bytes::with_capacity(0));
-    let mut header_ends = vec![0_i32];
-    let mut fits = true;
-    for record in records {
-        fits &= keys.push(record.key()) & values.push(record.value());
-        for (name, content) in record.headers() {
-            let name = String::from_utf8_lossy(name);
-            fits &= names.push(Some(name.as_bytes())) & contents.push(content);
-        }
-        header_ends.push(i32::try_from(names.there.len()).map_err(|_| too_long())?);
-    }
-    if !fits {
-        return Err(too_long());
-    }
-    let DataType::Struct(fields) = data_type() else { return Err(too_long()) };
-    let headers = ArrayData::builder(DataType::Struct(header_fields()))
-        .len(names.there.len())
-        .add_child_data(names.finish(DataType::Utf8)?)
-        .add_child_data(contents.finish(DataType::Binary)?)
-        .build()?;
-    let headers = ArrayData::builder(fields[5].data_type().clone())
-        .len(count)
-        .add_buffer(Buffer::from_vec(header_ends))
-        .add_child_data(headers)
-        .build()?;
-    let offsets = records.iter().map(|record| record.offset().0 as i64).collect();
-    let times = records.iter().map(RecordView::timestamp_ms).collect();
-    ArrayData::builder(data_type())
-        .len(count)
-        .add_child_data(numbers(DataType::UInt32, vec![partition; count])?)
-        .add_child_data(numbers::<i64>(DataType::Int64, offsets)?)
-        .add_child_data(numbers::<i64>(fields[2].data_type().clone(), times)?)
-        .add_child_data(keys.finish(DataType::Binary)?)
-        .add_child_data(values.finish(DataType::Binary)?)
-        .add_child_data(headers)
-        .build()
-}
-
-fn failed(py: Python<'_>, error: &ArrowError) -> PyErr {
-    error::internal(py, &error.to_string())
+/// The schema of every batch.
+fn schema_of() -> Result<FFI_ArrowSchema, ArrowError> {
+    FFI_ArrowSchema::try_from(&data_type())
 }
 
 /// The schema of every batch, as a capsule.
 pub(crate) fn schema(py: Python<'_>) -> PyResult<Bound<'_, PyCapsule>> {
-    let schema = FFI_ArrowSchema::try_from(&data_type()).map_err(|error| failed(py, &error))?;
+    let schema = schema_of().map_err(|error| error::internal(py, &error.to_string()))?;
     PyCapsule::new_with_value(py, schema, c"arrow_schema")
 }
 
 /// The records as schema and array.
-pub(crate) fn array<'py>(
-    py: Python<'py>,
-    partition: u32,
-    records: &[RecordView<'_>],
-) -> PyResult<Bound<'py, PyTuple>> {
-    let data = columns(partition, records).map_err(|error| failed(py, &error))?;
+pub(crate) fn array<'py>(py: Python<'py>, batch: &Batch) -> PyResult<Bound<'py, PyTuple>> {
+    let data = batch.to_arrow().or_raise(py)?;
     let array = PyCapsule::new_with_value(py, FFI_ArrowArray::new(&data), c"arrow_array")?;
     PyTuple::new(py, [schema(py)?, array])
 }
@@ -229,8 +123,7 @@ impl Drop for Stream {
 }
 
 unsafe extern "C" fn get_schema(stream: *mut Stream, out: *mut FFI_ArrowSchema) -> c_int {
-    let copy = || FFI_ArrowSchema::try_from(&data_type());
-    match copy() {
+    match schema_of() {
         // SAFETY: the interface passes a place to write to; what is there is not released.
         Ok(schema) if !stream.is_null() => unsafe { out.write(schema) },
         _ => return libc::EINVAL,
@@ -262,12 +155,8 @@ unsafe extern "C" fn release(stream: *mut Stream) {
 }
 
 /// The records as a stream of one array.
-pub(crate) fn stream<'py>(
-    py: Python<'py>,
-    partition: u32,
-    records: &[RecordView<'_>],
-) -> PyResult<Bound<'py, PyCapsule>> {
-    let data = columns(partition, records).map_err(|error| failed(py, &error))?;
+pub(crate) fn stream<'py>(py: Python<'py>, batch: &Batch) -> PyResult<Bound<'py, PyCapsule>> {
+    let data = batch.to_arrow().or_raise(py)?;
     let rest = Box::new(Rest { array: Some(FFI_ArrowArray::new(&data)) });
     let stream = Stream {
         get_schema: Some(get_schema),

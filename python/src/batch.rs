@@ -219,8 +219,8 @@ impl PyBatch {
         // A request that is not met is allowed: the taker casts.
         drop(requested_schema);
         guard(py, || {
-            let _entered = self.enter()?;
-            arrow::array(py, self.partition, self.all(py)?)
+            let batch = self.enter()?;
+            arrow::array(py, &batch)
         })
     }
 
@@ -233,8 +233,8 @@ impl PyBatch {
     ) -> PyResult<Bound<'py, PyCapsule>> {
         drop(requested_schema);
         guard(py, || {
-            let _entered = self.enter()?;
-            arrow::stream(py, self.partition, self.all(py)?)
+            let batch = self.enter()?;
+            arrow::stream(py, &batch)
         })
     }
 

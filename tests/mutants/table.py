@@ -81,4 +81,10 @@ MUTANTS = [
      "let _ = (error, path, offset);"),
     ("damage forgotten at the next open", f"{LOG}/upkeep.rs",
      "Some(Stop::Closed | Stop::Damaged(_))", "Some(Stop::Closed)"),
+    ("a missing last segment taken for the end", f"{LOG}/recovery.rs",
+     "self.damage.beyond = first.map(|(_, error)| error.clone());", "let _ = first;"),
+    ("files of a damaged log cleared away", f"{LOG}/recovery.rs",
+     "    run.note_hidden();\n", "    run.note_hidden();\n    run.clear_away()?;\n"),
+    ("topics placed where nobody can append", "engine/src/engine/changes.rs",
+     "if log.damage().is_none() {", "if true {"),
 ]

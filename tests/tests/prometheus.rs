@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use ringlog::sim::{Crash, FaultError, FaultOp};
-use ringlog::{Flush, LogMetrics, Metrics, Record};
+use ringlog::{Flush, LogMetrics, Metrics, Record, Start};
 use ringlog_tests::world::{World, append, topic};
 
 /// A sample: its family's type, and its value.
@@ -53,6 +53,7 @@ fn metrics() -> Metrics {
     append(&safe, 0, 150, 1000);
     world.disk.fail_nth(FaultOp::Write, 1, FaultError::Io);
     safe.append(Record::new(b"more")).unwrap_err();
+    let _held = safe.reader(Start::Earliest).unwrap().next().unwrap().unwrap();
     engine.metrics()
 }
 
@@ -91,6 +92,7 @@ fn a_foreign_parser_reads_every_counter() {
             ("recovery_cut_bytes", "gauge", recovery.cut_bytes),
             ("recovery_lost_bytes", "gauge", recovery.lost_bytes),
             ("recovery_damaged_bytes", "gauge", recovery.damaged_bytes),
+            ("recovery_damaged_places", "gauge", recovery.damaged_places),
             ("flush_seconds_count", "histogram", log.flush_latency.count),
         ] {
             let (found_kind, found) = &samples[&(format!("ringlog_{name}"), labels(log))];
@@ -100,6 +102,13 @@ fn a_foreign_parser_reads_every_counter() {
         assert!((seconds("recovery_seconds") - recovery.took.as_secs_f64()).abs() < 1e-9);
         assert!((seconds("flush_seconds_sum") - log.flush_sum_us as f64 / 1e6).abs() < 1e-9);
     }
+    let engine = |name: &str| {
+        let (kind, value) = &samples[&(format!("ringlog_{name}"), "{}".to_owned())];
+        (kind.as_str(), *value)
+    };
+    assert_eq!(engine("pinned_bytes"), ("gauge", metrics.pinned_bytes as f64));
+    assert_eq!(engine("pinned_bytes_max"), ("gauge", metrics.pinned_bytes_max as f64));
+    assert!(metrics.pinned_bytes > 0 && metrics.pinned_bytes_max > metrics.pinned_bytes);
     assert!(metrics.logs[1].recovery.replayed_bytes > 0 && metrics.logs[2].appends >= 150);
 }
 

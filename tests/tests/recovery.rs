@@ -11,6 +11,8 @@ mod device;
 mod ends;
 #[path = "recovery/events.rs"]
 mod events;
+#[path = "recovery/one_log.rs"]
+mod one_log;
 #[path = "recovery/pins.rs"]
 mod pins;
 #[path = "recovery/ring.rs"]

@@ -5,6 +5,7 @@
 mod burst;
 mod figures;
 mod flights;
+mod follower;
 mod proof;
 mod recovery;
 mod writer;
@@ -27,6 +28,7 @@ use crate::stats::{Latencies, Run};
 
 use figures::Figures;
 use flights::Events;
+use follower::Follower;
 pub use proof::Spoil;
 use proof::Told;
 use writer::{Cli, Moment, Session, TOPIC};
@@ -101,12 +103,17 @@ fn scenes(bench: &Bench, args: &DemoArgs, dir: &Path) -> Result<()> {
 
 fn crash(bench: &Bench, args: &DemoArgs, dir: &Path, events: &Events) -> Result<()> {
     let mut figures = Figures::measure(bench, events)?;
-    let (cli, killed) = kill_a_writer(bench, args, dir, events)?;
+    let (cli, killed, mut follower) = kill_a_writer(bench, args, dir, events)?;
     let told = Told { acknowledged: killed.acknowledged, taken: killed.taken };
+
+    let seen = follower.ask(1)?;
+    row("followed", seen.seen, "events seen by the follower, which goes on following")?;
+    follower.check(&seen, events)?;
 
     step(4, "Open the directory again, and prove what is there")?;
     let recovered = recovery::reopen(&cli.data, events, told, args.spoil)?;
     figures.reopened_after_kill = recovered.opened_in;
+    none_vanished(seen.seen, recovered.count)?;
 
     step(5, "Go on from there with a new writer, to the end")?;
     let rest = writer::append(&cli, events, recovered.count..events.len(), None)?;
@@ -114,6 +121,11 @@ fn crash(bench: &Bench, args: &DemoArgs, dir: &Path, events: &Events) -> Result<
     row("first event", recovered.count, "the offset after the last one recovered")?;
     row("acknowledged", rest.acknowledged - recovered.count, "in order, up to the last one")?;
     all_or_error(rest.acknowledged, events, "acknowledged")?;
+    let seen = follower.ask(events.len())?;
+    row("followed", seen.seen, "by the same process, which stayed across the kill")?;
+    follower.check(&seen, events)?;
+    all_or_error(seen.seen, events, "seen by the follower")?;
+    drop(follower);
 
     step(6, "Read everything back and compare")?;
     figures.reopened_after_close = recovery::reopen_clean(&cli.data)?;
@@ -149,7 +161,7 @@ fn kill_a_writer(
     args: &DemoArgs,
     dir: &Path,
     events: &Events,
-) -> Result<(Cli, Session)> {
+) -> Result<(Cli, Session, Follower)> {
     let mut random = StdRng::seed_from_u64(bench.seed);
     for attempt in 0..KILLS_MAX {
         let data = dir.join(format!("data-{attempt}"));
@@ -162,6 +174,8 @@ fn kill_a_writer(
         };
         step(3, "Append from another process, each event durable, and kill -9 it")?;
         print("   ringlog append flights --print-acks       (at most 4,096 in flight)")?;
+        print("   follower.py data flights followed         (reads beside it, from Python)")?;
+        let follower = Follower::start(&args.python, &cli.data)?;
         let session = writer::append(&cli, events, 0..events.len(), Some(moment))?;
         if session.status.success() {
             print("   it was done before the kill was due: once more, with another moment")?;
@@ -174,11 +188,18 @@ fn kill_a_writer(
         row("acknowledged", session.acknowledged, &format!("{at:.1} % of all, at random"))?;
         row("unacknowledged", waiting, "at the moment of the kill; at least 1,000 wanted")?;
         if waiting >= UNACKNOWLEDGED_MIN {
-            return Ok((cli, session));
+            return Ok((cli, session, follower));
         }
         print("   too few: once more, with a new directory and another moment")?;
     }
     Err(Error::new("no writer had enough events in flight when it was killed"))
+}
+
+/// What a follower has seen must still be there, and it must have been following.
+fn none_vanished(seen: usize, recovered: usize) -> Result<()> {
+    let holds = (1..=recovered).contains(&seen);
+    ok(holds, "nothing that was seen has vanished", "all the follower saw was recovered")?;
+    if holds { Ok(()) } else { Err(Error::new(format!("{seen} were seen, {recovered} are there"))) }
 }
 
 fn was_killed(status: ExitStatus) -> Result<()> {
@@ -226,5 +247,5 @@ fn grouped(count: usize) -> String {
 /// A proof and its outcome.
 fn ok(holds: bool, what: &str, detail: &str) -> Result<()> {
     let mark = if holds { "ok    " } else { "FAILED" };
-    print(&format!("   {mark} {what:<34} {detail}"))
+    print(&format!("   {mark} {what:<36} {detail}"))
 }

@@ -222,6 +222,41 @@ pub fn io_error<'a>(
     move |source| Error::io(action, full_path(disk, name), source)
 }
 
+/// A file that is not there: nothing can be done with it. Stands where a segment is missing whose
+/// log takes no appends.
+#[derive(Debug)]
+pub struct GoneFile;
+
+impl GoneFile {
+    fn gone<T>() -> io::Result<T> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+impl DiskFile for GoneFile {
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        Self::gone()
+    }
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Self::gone()
+    }
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Self::gone()
+    }
+    fn sync(&self) -> io::Result<()> {
+        Self::gone()
+    }
+    fn len_bytes(&self) -> io::Result<u64> {
+        Self::gone()
+    }
+    fn link_count(&self) -> io::Result<u64> {
+        Self::gone()
+    }
+    fn descriptors(&self) -> Option<Descriptors<'_>> {
+        None
+    }
+}
+
 /// A file type without values, so that a `Weak<dyn DiskFile>` can start out empty.
 #[derive(Debug)]
 pub enum NoFile {}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
-use super::open::check_rings;
+use super::open::{check_rings, recover_data};
 use super::{Inner, META, placement};
 use crate::config::{Ack, Flush};
 use crate::error::{Error, Result};
@@ -66,8 +66,11 @@ impl Inner {
         };
         let mut logs = Vec::new();
         for id in there {
-            let load = loads.get(&id).copied().unwrap_or(0);
-            logs.push((id, self.opened_log(id, flush)?.shard, load));
+            let log = self.opened_log(id, flush)?;
+            // Until it is repaired nobody appends there.
+            if log.damage().is_none() {
+                logs.push((id, log.shard, loads.get(&id).copied().unwrap_or(0)));
+            }
         }
         let from = placement::candidates(&logs, self.options.shards);
         let mut runs = Vec::new();
@@ -100,7 +103,7 @@ impl Inner {
             let hosted = hosted.map(|log| (log.class, log.shard));
             placement::shard_for(flush, hosted, self.options.shards)
         };
-        let recovered = recovery::recover(&self.maker.disk, id, &self.options.log)?;
+        let recovered = recover_data(&self.maker.disk, id, &self.options)?;
         let log = self.maker.make(id, flush, shard, &self.options.log, recovered)?;
         self.adopt(&log);
         Ok(log)

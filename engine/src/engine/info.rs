@@ -127,7 +127,11 @@ impl Inner {
     }
 
     fn metrics(&self) -> Metrics {
-        Metrics { logs: self.each_log(Log::snapshot_metrics) }
+        Metrics {
+            logs: self.each_log(Log::snapshot_metrics),
+            pinned_bytes: self.maker.pins.pinned(),
+            pinned_bytes_max: self.maker.pins.max(),
+        }
     }
 }
 

@@ -302,6 +302,10 @@ fn refuse_newer(disk: &DiskRef) -> Result<()> {
 fn open_logs(maker: &Maker, options: &Options) -> Result<(Vec<Arc<Log>>, Catalog)> {
     let meta_options = options.log.metadata();
     let mut recovered = recovery::recover(&maker.disk, META, &meta_options)?;
+    if recovered.damage.of_files {
+        // Nobody knows which topics and logs there are.
+        return Err(recovered.damage.places.swap_remove(0));
+    }
     let changes = std::mem::take(&mut recovered.metadata);
     let catalog = Catalog::load(&recovered.snapshot, &changes).map_err(|error| {
         let path = full_path(&*maker.disk, &META.dir());
@@ -311,23 +315,35 @@ fn open_logs(maker: &Maker, options: &Options) -> Result<(Vec<Arc<Log>>, Catalog
     // Its checkpoints hold all it says, so whatever is below one is dead.
     recovered.upkeep.trimmed = true;
     recovered.streams = vec![Some(Box::new(recovery::fresh_stream()))];
-    let whole = recovered.damage.is_empty();
+    let whole = recovered.damage.is_none();
     let mut logs = vec![maker.make(META, Flush::Sync, 0, &meta_options, recovered)?];
     let mut hosted = Vec::new();
     for (id, log) in &catalog.logs {
         let shard = placement::shard_for(log.flush, hosted.iter().copied(), options.shards);
         hosted.push((log.flush, shard));
 
-        let mut recovered = recovery::recover(&maker.disk, LogId(*id), &options.log)?;
+        let mut recovered = recover_data(&maker.disk, LogId(*id), options)?;
         restore_live(&mut recovered, &catalog, *id, whole);
         logs.push(maker.make(LogId(*id), log.flush, shard, &options.log, recovered)?);
     }
     Ok((logs, catalog))
 }
 
+/// Damage in a log of topics is that log's alone: however bad it is, the others open.
+pub(super) fn recover_data(disk: &DiskRef, id: LogId, options: &Options) -> Result<Recovered> {
+    match recovery::recover(disk, id, &options.log) {
+        Err(error @ Error::Corrupt { .. }) => Ok(recovery::unreadable(id, error)),
+        recovered => recovered,
+    }
+}
+
 /// Streams of deleted topics go, those that were never appended to come. Unless the catalog is
 /// `whole`, a stream without a topic may be one whose topic was damaged: it stays.
 fn restore_live(recovered: &mut Recovered, catalog: &Catalog, id: u32, whole: bool) {
+    if recovered.segments.is_empty() {
+        // Unreadable: that it has no streams says so.
+        return;
+    }
     let live = catalog.live_streams(id);
     let is_live = |stream: StreamId| live.contains(&stream.0);
     let trimmed = whole && recovery::keep_only(&mut recovered.streams, &is_live);
@@ -360,7 +376,7 @@ impl Maker {
         options: &LogOptions,
         recovered: Recovered,
     ) -> Result<Arc<Log>> {
-        let damaged = recovered.damage.first().cloned();
+        let damaged = recovered.damage.places.first().cloned();
         let in_file = self.file_ring && options.ring_in_file && damaged.is_none();
         let fail = |error| Error::io("make the ring of", full_path(&*self.disk, &id.dir()), error);
         let map = if in_file {
@@ -390,7 +406,7 @@ impl Maker {
             streams: recovered.streams,
             rolled: recovered.rolled,
         });
-        Ok(Log::new(Parts {
+        let log = Log::new(Parts {
             id,
             uuid: recovered.uuid,
             class,
@@ -410,7 +426,10 @@ impl Maker {
             sleepers,
             follow: None,
             pins: Arc::clone(&self.pins),
-        }))
+            beyond: recovered.damage.beyond,
+        });
+        log.tell_recovery(&recovered.damage.places);
+        Ok(log)
     }
 
     /// The log's ring file: the one that is there if it fits, else a new one in its place.

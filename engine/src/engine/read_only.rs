@@ -131,12 +131,24 @@ impl Inner {
         *self.catalog.write() = catalog;
     }
 
-    /// Opens what could not be opened before; the first failure is the answer.
+    /// Opens what could not be opened before. Damage in a log is told to whoever asks for a topic
+    /// of it; any other failure is the answer.
     fn check_logs(&self) -> Result<()> {
         let catalog = self.catalog.read().clone();
         for (id, meta) in &catalog.logs {
             if !self.logs.read().contains_key(&LogId(*id)) {
-                let log = self.follow(LogId(*id), meta.flush)?;
+                let (id, class) = (LogId(*id), meta.flush);
+                let log = match self.follow(id, class) {
+                    Err(error @ Error::Corrupt { .. }) => {
+                        let why = (error, Arc::clone(&self.maker.pins));
+                        let options = &self.options.log;
+                        let log = follow::unreadable(&self.maker.disk, id, class, options, why)?;
+                        self.logs.write().insert(id, log);
+                        continue;
+                    }
+                    followed => followed?,
+                };
+                let id = &id.0;
                 let live = catalog.live_streams(*id).into_iter().map(StreamId).collect();
                 log.match_streams(live, BTreeSet::new());
                 self.logs.write().insert(LogId(*id), log);

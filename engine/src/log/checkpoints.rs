@@ -90,7 +90,13 @@ fn write_new(
 /// The newest checkpoint that verifies. `None` if there is no file of that name at all; if there
 /// are some and none verifies, an error that names the newest.
 pub(crate) fn load(disk: &dyn Disk, dir: &str) -> Result<Option<Checkpoint>> {
-    let found = sequences(disk, dir)?;
+    let found = match sequences(disk, dir) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            let reason = "the directory of this log is missing";
+            return Err(Error::corrupt(full_path(disk, dir), 0, reason));
+        }
+        found => found?,
+    };
     let mut first_error = None;
     for sequence in &found {
         let path = path(dir, *sequence);

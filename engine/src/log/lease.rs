@@ -48,6 +48,11 @@ impl Pins {
         self.pinned.load(Ordering::Relaxed)
     }
 
+    /// The most that they may pin.
+    pub(crate) fn max(&self) -> u64 {
+        self.max
+    }
+
     /// Pins `want` bytes, or if that is too much, `least`.
     pub(crate) fn claim(self: &Arc<Self>, want: u64, least: u64) -> Result<Pin> {
         for len in [want, least] {

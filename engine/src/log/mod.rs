@@ -117,6 +117,9 @@ pub(crate) struct Log {
     sleepers: Option<Page>,
     /// This log is another process's, and only read.
     pub(crate) follow: Option<Box<Follow>>,
+    /// The damage because of which nobody knows what lies beyond the end; of a log without any
+    /// stream, because of which nothing is known at all.
+    beyond: Option<Error>,
 }
 
 /// What a log is made from, once recovered.
@@ -140,6 +143,7 @@ pub(crate) struct Parts {
     pub(crate) sleepers: Option<Page>,
     pub(crate) follow: Option<Box<Follow>>,
     pub(crate) pins: Arc<Pins>,
+    pub(crate) beyond: Option<Error>,
 }
 
 impl std::fmt::Debug for Log {
@@ -160,7 +164,7 @@ impl Log {
         }
         let mut writer = parts.writer;
         writer.stopped = stop.get().is_some() || parts.follow.is_some();
-        let log = Self {
+        Arc::new(Self {
             birth: Birth::here(),
             id: parts.id,
             uuid: parts.uuid,
@@ -191,11 +195,8 @@ impl Log {
             snapshot: Mutex::new(parts.snapshot),
             sleepers: parts.sleepers,
             follow: parts.follow,
-        };
-        if log.follow.is_none() {
-            log.tell_recovery();
-        }
-        Arc::new(log)
+            beyond: parts.beyond,
+        })
     }
 
     /// Refuses a forked child, in which locks may be held for ever and the ring is not mapped.
@@ -373,6 +374,25 @@ impl Log {
             }
             Some(Stop::Damaged(error)) => error.clone(),
             Some(Stop::Closed) | None => Error::Closed { outcome_unknown },
+        }
+    }
+
+    /// Refuses to say where a partition ends if damage hides it.
+    pub(crate) fn check_end(&self) -> Result<()> {
+        self.beyond.clone().map_or(Ok(()), Err)
+    }
+
+    /// The error for a call that finds no stream: its topic was deleted, or nothing is known of
+    /// the whole log.
+    pub(crate) fn no_stream(&self, label: &str) -> Error {
+        self.check_end().err().unwrap_or_else(|| Error::UnknownTopic { topic: label.to_owned() })
+    }
+
+    /// Whether it is damaged, and how first.
+    pub(crate) fn damage(&self) -> Option<&Error> {
+        match self.stop.get() {
+            Some(Stop::Damaged(error)) => Some(error),
+            _ => None,
         }
     }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::scan::Source;
 use super::segment::Segment;
 use crate::driver::disk::Disk;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::Seed;
 use crate::ids::LeaderEpoch;
 use crate::limits::GROUP_ALIGN;
@@ -44,16 +44,20 @@ impl Probe<'_> {
         let mut found = Probed::default();
         let known_durable = at < self.durable;
         let Some(mut segment) = self.segment_of(at) else { return Ok(found) };
-        let mut source = Source::open(self.disk, &segment)?;
+        let mut source = self.open(&segment)?;
         let mut boundary = at + GROUP_ALIGN as u64;
         loop {
             if boundary >= segment.end() {
                 let Some(next) = self.segments.get(&segment.end()) else { break };
                 segment = Arc::clone(next);
                 boundary = segment.first();
-                source = Source::open(self.disk, &segment)?;
+                source = self.open(&segment)?;
                 continue;
             }
+            let Some(source) = &mut source else {
+                boundary = segment.end();
+                continue;
+            };
             if let Some(header) = source.header(Seed::of(self.log), boundary)? {
                 let proves = header.durable_upto.0 > at && header.epoch >= self.epoch;
                 if proves || (known_durable && boundary <= self.durable) {
@@ -68,6 +72,14 @@ impl Probe<'_> {
         }
         found.sense = known_durable.then_some(self.durable);
         Ok(found)
+    }
+
+    /// `None`: its file is missing, and cannot tell.
+    fn open(&self, segment: &Arc<Segment>) -> Result<Option<Source>> {
+        match Source::open(self.disk, segment) {
+            Err(Error::Corrupt { .. }) => Ok(None),
+            opened => opened.map(Some),
+        }
     }
 
     fn segment_of(&self, position: u64) -> Option<Arc<Segment>> {

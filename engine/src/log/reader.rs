@@ -318,6 +318,9 @@ impl Cursor {
         }
         let bounds = self.log.bounds(self.stream).ok_or_else(|| self.deleted())?;
         if self.next < bounds.log_start || self.next > bounds.end {
+            if self.next > bounds.end {
+                self.log.check_end()?;
+            }
             return Err(Error::OffsetOutOfRange {
                 partition: self.label.to_string(),
                 requested: Offset(self.next),
@@ -327,6 +330,7 @@ impl Cursor {
         }
         self.known_end = bounds.end;
         if self.next == bounds.end {
+            self.log.check_end()?;
             return Ok(None);
         }
         if self.at.is_none() {
@@ -345,7 +349,7 @@ impl Cursor {
     }
 
     fn deleted(&self) -> Error {
-        Error::UnknownTopic { topic: self.label.to_string() }
+        self.log.no_stream(&self.label)
     }
 
     /// The header of a frame's batch, if it is this partition's and not before the cursor.

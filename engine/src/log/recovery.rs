@@ -5,6 +5,8 @@
 //! empty group with the new epoch, which is the bump; only then is the ring reset. Killed anywhere,
 //! the next open does the same again.
 
+mod files;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +21,7 @@ use super::segment::{self, OpenSegment, Recipe, Segment, header_for};
 use super::upkeep::Upkeep;
 use super::writer::{Rolled, StreamState};
 use crate::config::LogOptions;
-use crate::driver::disk::{DiskRef, full_path, io_error};
+use crate::driver::disk::{DiskRef, GoneFile, full_path, io_error};
 use crate::error::{Error, Result};
 use crate::format::Seed;
 use crate::format::checkpoint::{Checkpoint, SegmentEntry};
@@ -27,7 +29,9 @@ use crate::format::frame::FrameKind;
 use crate::format::group::GroupHeader;
 use crate::format::ring_control::{self, Identity};
 use crate::ids::{LeaderEpoch, LogId, Offset, Position, StreamId};
-use crate::limits::{GROUP_ALIGN, GROUP_HEADER_BYTES, SEGMENT_BYTES_FIRST, SEGMENT_HEADER_BYTES};
+use crate::limits::{
+    DAMAGED_PLACES_MAX, GROUP_ALIGN, GROUP_HEADER_BYTES, SEGMENT_BYTES_FIRST, SEGMENT_HEADER_BYTES,
+};
 use crate::metrics::Recovery;
 
 /// A recovered log, before its writer starts.
@@ -44,12 +48,35 @@ pub(crate) struct Recovered {
     pub(crate) streams: Vec<Option<Box<StreamState>>>,
     pub(crate) rolled: VecDeque<Rolled>,
     pub(crate) upkeep: Upkeep,
-    /// Places proven damaged, in order.
-    pub(crate) damage: Vec<Error>,
+    /// The places proven damaged.
+    pub(crate) damage: Damage,
     pub(crate) snapshot: Vec<u8>,
     /// Payloads of metadata frames since the snapshot, in order.
     pub(crate) metadata: Vec<Vec<u8>>,
     pub(crate) report: Recovery,
+}
+
+/// What of a log is damaged. Nothing on disk was changed then.
+#[derive(Debug, Default)]
+pub(crate) struct Damage {
+    /// The places, in order; the first of them, where there are very many.
+    pub(crate) places: Vec<Error>,
+    /// Files that the checkpoint lists, or that must be there, are missing or cut.
+    pub(crate) of_files: bool,
+    /// What lies beyond the end of the log cannot be known.
+    pub(crate) beyond: Option<Error>,
+}
+
+impl Damage {
+    fn note(&mut self, error: Error) {
+        if self.places.len() < DAMAGED_PLACES_MAX {
+            self.places.push(error);
+        }
+    }
+
+    pub(crate) fn is_none(&self) -> bool {
+        self.places.is_empty()
+    }
 }
 
 /// Makes the directory of a new log: one small segment and the first checkpoint, durable.
@@ -109,7 +136,11 @@ pub(crate) fn refuse_newer(disk: &DiskRef, id: LogId) -> Result<()> {
     Ok(())
 }
 
-/// Recovers the log `id`, which must be there.
+/// Recovers the log `id`, which must be there. A damaged one is taken as far as it proves itself,
+/// and nothing of it is changed.
+///
+/// # Errors
+/// [`Error::Corrupt`]: nothing is known of the log, see [`unreadable`].
 pub(crate) fn recover(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result<Recovered> {
     let started = Instant::now();
     let dir = id.dir();
@@ -118,12 +149,35 @@ pub(crate) fn recover(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result
     })?;
     let mut run = Run::new(disk, id, options, checkpoint)?;
     run.scan()?;
-    if run.damage.is_empty() {
+    run.note_hidden();
+    if run.damage.is_none() {
+        run.clear_away()?;
         run.write_back()?;
     }
     let mut recovered = run.finish()?;
     recovered.report.took = started.elapsed();
     Ok(recovered)
+}
+
+/// What stands for a log of which nothing is known: no segment, no stream, no end.
+pub(crate) fn unreadable(id: LogId, error: Error) -> Recovered {
+    let segment = Arc::new(Segment::new(id, 0, 0));
+    let places = vec![error.clone()];
+    Recovered {
+        uuid: Uuid::nil(),
+        epoch: LeaderEpoch(0),
+        position: 0,
+        segment: OpenSegment { segment, file: Arc::new(GoneFile) },
+        next: None,
+        segments: BTreeMap::new(),
+        streams: Vec::new(),
+        rolled: VecDeque::new(),
+        upkeep: Upkeep::default(),
+        damage: Damage { places, of_files: true, beyond: Some(error) },
+        snapshot: Vec::new(),
+        metadata: Vec::new(),
+        report: Recovery { damaged_places: 1, ..Recovery::default() },
+    }
 }
 
 struct Run<'a> {
@@ -138,7 +192,13 @@ struct Run<'a> {
     streams: Streams,
     rolled: VecDeque<Rolled>,
     metadata: Vec<Vec<u8>>,
-    damage: Vec<Error>,
+    damage: Damage,
+    /// Segments whose files are missing or cut, and how.
+    hidden: BTreeMap<u64, Error>,
+    /// What interrupted steps left, and what holds nothing live: removed if nothing is damaged.
+    leftovers: Vec<String>,
+    /// A name may not be durable yet that a checkpoint will rely on.
+    new_names: bool,
     epoch: LeaderEpoch,
     /// Everything below is proven durable by what was read.
     proven: u64,
@@ -166,7 +226,10 @@ impl<'a> Run<'a> {
             streams: Streams::default(),
             rolled: VecDeque::new(),
             metadata: Vec::new(),
-            damage: Vec::new(),
+            damage: Damage::default(),
+            hidden: BTreeMap::new(),
+            leftovers: Vec::new(),
+            new_names: false,
             epoch: checkpoint.epoch,
             proven: checkpoint.position.0,
             unproven: Vec::new(),
@@ -178,91 +241,6 @@ impl<'a> Run<'a> {
         run.find_files()?;
         run.restore_streams();
         Ok(run)
-    }
-
-    /// Checks that every live segment is there, takes those made since the checkpoint, and clears
-    /// away what interrupted steps left. Strangers are not touched.
-    fn find_files(&mut self) -> Result<()> {
-        let listed =
-            self.disk.list(&self.dir).map_err(io_error(&**self.disk, "list", &self.dir))?;
-        let mut found = BTreeMap::new();
-        for entry in &listed {
-            let path = format!("{}/{}", self.dir, entry.name);
-            if segment::is_unfinished(&entry.name) {
-                self.disk.remove(&path).map_err(io_error(&**self.disk, "remove", &path))?;
-            } else if segment::is_spare(&entry.name) {
-                self.keep_spare(&entry.name, entry.len_bytes)?;
-            } else if let Some(base) = segment::parse_name(&entry.name) {
-                found.insert(base, entry.len_bytes);
-            }
-        }
-        for live in &self.checkpoint.segments {
-            let segment = Segment::new(self.id, live.base.0, live.len_bytes);
-            match found.remove(&live.base.0) {
-                Some(len) if len == live.len_bytes => {}
-                Some(len) => {
-                    let reason = format!("segment is {len} bytes long, not {}", live.len_bytes);
-                    let path = full_path(&**self.disk, segment.path());
-                    return Err(Error::corrupt(path, len.min(live.len_bytes), reason));
-                }
-                None => {
-                    let path = full_path(&**self.disk, segment.path());
-                    return Err(Error::corrupt(path, 0, "segment file is missing"));
-                }
-            }
-            self.segments.insert(live.base.0, Arc::new(segment));
-        }
-        if !found.is_empty() {
-            // A name that its maker did not live to sync must last before a checkpoint has it.
-            self.disk.sync_dir(&self.dir).map_err(io_error(&**self.disk, "flush", &self.dir))?;
-        }
-        for (base, len) in found {
-            self.take_unlisted(base, len)?;
-        }
-        Ok(())
-    }
-
-    fn keep_spare(&mut self, name: &str, len: u64) -> Result<()> {
-        if len == self.options.segment_bytes && self.spares.len() < self.options.spare_segments {
-            self.spares.push_back(name.to_owned());
-            return Ok(());
-        }
-        let path = format!("{}/{name}", self.dir);
-        self.disk.remove(&path).map_err(io_error(&**self.disk, "remove", &path))
-    }
-
-    /// A segment that the checkpoint does not list: made after it, retired before it, or a
-    /// stranger.
-    fn take_unlisted(&mut self, base: u64, len: u64) -> Result<()> {
-        let path = format!("{}/{}", self.dir, segment::file_name(base));
-        let end = self.segments.values().next_back().map_or(0, |last| last.end());
-        match segment::read_header(&**self.disk, &path, Some(self.checkpoint.log)) {
-            Ok(header) if header.base.0 == base && base > end => {
-                let missing = Segment::new(self.id, end, header.len_bytes);
-                let path = full_path(&**self.disk, missing.path());
-                let reason = format!("segment file is missing, and {base:016x} is there");
-                Err(Error::corrupt(path, 0, reason))
-            }
-            Ok(header) if header.base.0 == base && base == end => {
-                if header.len_bytes != len {
-                    let reason = format!("segment is {len} bytes long, not {}", header.len_bytes);
-                    let path = full_path(&**self.disk, &path);
-                    return Err(Error::corrupt(path, len.min(header.len_bytes), reason));
-                }
-                let segment = Segment::new(self.id, base, header.len_bytes);
-                self.segments.insert(base, Arc::new(segment));
-                Ok(())
-            }
-            Ok(header) if header.base.0 == base && base < self.checkpoint.position.0 => {
-                self.disk.remove(&path).map_err(io_error(&**self.disk, "remove", &path))
-            }
-            Err(error @ Error::UnsupportedFormat { .. }) => Err(error),
-            // Flushed before the file got its name, so no crash leaves it so; and the end of the
-            // log may be in there.
-            Err(error @ Error::Corrupt { .. }) if base == end => Err(error),
-            // Not made by this log, or not where it would be: left alone.
-            _ => Ok(()),
-        }
     }
 
     fn restore_streams(&mut self) {
@@ -290,25 +268,23 @@ impl<'a> Run<'a> {
         };
         let mut at = if self.restore_runs(&segment) { start } else { segment.first() };
         let scan_from = at;
-        let mut source = Source::open(&**self.disk, &segment)?;
+        let mut source = self.source(&segment)?;
         loop {
+            if source.is_none() {
+                self.report.damaged_bytes += segment.end().saturating_sub(at);
+                at = segment.end();
+            }
             if at == segment.end() {
                 let Some(next) = self.segments.get(&at).cloned() else { break };
                 self.leave(&segment, &next);
                 at = next.first();
                 segment = next;
-                source = Source::open(&**self.disk, &segment)?;
+                source = self.source(&segment)?;
             }
-            match source.group(self.seed, at)?.and_then(|group| self.not_stale(group, start)) {
+            let Some(open) = &mut source else { continue };
+            match open.group(self.seed, at)?.and_then(|group| self.not_stale(group, start)) {
                 Ok(group) => {
-                    self.accept(&group.header, at >= start);
-                    for frame in &group.frames {
-                        let payload = group.payload(frame);
-                        self.streams.apply(frame, payload);
-                        if frame.kind == FrameKind::Metadata && at >= start {
-                            self.metadata.push(payload.to_vec());
-                        }
-                    }
+                    self.take(&group, at >= start);
                     at = group.next(&segment);
                 }
                 // The exact end of a clean close that nothing came after.
@@ -316,15 +292,15 @@ impl<'a> Run<'a> {
                 Err(bad) => match self.probe(at)? {
                     Some(sense) => {
                         let from = bad.position - segment.base();
-                        let error = Error::corrupt(source.path(), from, bad.bad);
+                        self.damage.note(Error::corrupt(open.path(), from, bad.bad));
+                        self.report.damaged_places += 1;
                         self.report.damaged_bytes += sense - at;
-                        self.damage.push(error);
                         at = sense;
                         if !segment.contains(at) && at != segment.end() {
                             let Some(next) = self.segment_of(at) else { break };
                             self.leave(&segment, &next);
                             segment = next;
-                            source = Source::open(&**self.disk, &segment)?;
+                            source = self.source(&segment)?;
                         }
                     }
                     None => break,
@@ -334,6 +310,37 @@ impl<'a> Run<'a> {
         self.report.scanned_bytes = at.saturating_sub(scan_from);
         self.end = at;
         Ok(())
+    }
+
+    /// Opens a segment to scan it; `None` if its file is missing, which is known already.
+    fn source(&self, segment: &Arc<Segment>) -> Result<Option<Source>> {
+        match Source::open(&**self.disk, segment) {
+            Err(Error::Corrupt { .. }) if self.hidden.contains_key(&segment.base()) => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
+    /// Takes in a whole group; `new`: it is above the checkpoint.
+    fn take(&mut self, group: &WholeGroup, new: bool) {
+        self.accept(&group.header, new);
+        for frame in &group.frames {
+            let payload = group.payload(frame);
+            self.streams.apply(frame, payload);
+            if frame.kind == FrameKind::Metadata && new {
+                self.metadata.push(payload.to_vec());
+            }
+        }
+    }
+
+    /// Whether a file that is missing or cut may hold what comes after the end that was found. The
+    /// end of a clean close is known for exact.
+    fn note_hidden(&mut self) {
+        if self.report.clean {
+            return;
+        }
+        let of = |base: &u64| self.segments.get(base).is_some_and(|s| s.end() >= self.end);
+        let first = self.hidden.iter().find(|(base, _)| of(base));
+        self.damage.beyond = first.map(|(_, error)| error.clone());
     }
 
     /// Loads the index that a clean close left for its open segment; false if the segment must be
@@ -398,8 +405,13 @@ impl<'a> Run<'a> {
     fn leave(&mut self, segment: &Arc<Segment>, next: &Arc<Segment>) {
         let index =
             index_of_streams(&self.streams.0, self.checkpoint.log, segment.base(), segment.end());
+        let hidden = self.hidden.contains_key(&segment.base());
         for state in self.streams.0.iter_mut().flatten() {
             state.forget_runs();
+        }
+        if hidden {
+            // What it had is known to nobody but its index file.
+            return segment.seal(None);
         }
         let index = Arc::new(index);
         segment.seal(Some(&index));
@@ -566,9 +578,15 @@ impl<'a> Run<'a> {
         for sealed in self.segments.range(..segment.base()).map(|(_, sealed)| sealed) {
             sealed.seal(None);
         }
-        let next = self.segments.get(&segment.end()).cloned();
-        let open = segment.open_for_write(&**self.disk)?;
-        let next = next.map(|next| next.open_for_write(&**self.disk)).transpose()?;
+        let (open, next) = if self.damage.is_none() {
+            let next = self.segments.get(&segment.end()).cloned();
+            let next = next.map(|next| next.open_for_write(&**self.disk)).transpose()?;
+            (segment.open_for_write(&**self.disk)?, next)
+        } else {
+            // Nobody will write there.
+            let file = segment.open(&**self.disk).unwrap_or_else(|_| Arc::new(GoneFile));
+            (OpenSegment { segment, file }, None)
+        };
         let upkeep = Upkeep {
             sequence: self.checkpoint.sequence,
             position: self.checkpoint.position.0,

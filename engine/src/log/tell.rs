@@ -2,6 +2,7 @@
 //! writer's lock.
 
 use super::{Log, Stop};
+use crate::error::Error;
 use crate::event::{Level, Value};
 use crate::metrics::Recovery;
 
@@ -24,12 +25,12 @@ impl Log {
         events.emit(level, name, message, &all);
     }
 
-    /// What its recovery found and did.
-    pub(super) fn tell_recovery(&self) {
+    /// What its recovery found and did, and the damaged places one by one.
+    pub(crate) fn tell_recovery(&self, damage: &[Error]) {
         let Recovery { took, clean, scanned_bytes, replayed_bytes, cut_bytes, lost_bytes, .. } =
             self.metrics.recovery;
-        let damaged_bytes = self.metrics.recovery.damaged_bytes;
-        let level = if lost_bytes > 0 || damaged_bytes > 0 { Level::Warn } else { Level::Info };
+        let Recovery { damaged_bytes, damaged_places, .. } = self.metrics.recovery;
+        let level = if lost_bytes > 0 || damaged_places > 0 { Level::Warn } else { Level::Info };
         let message = if clean { "opened a cleanly closed log" } else { "recovered a log" };
         let fields = [
             ("clean", Value::Bool(clean)),
@@ -39,9 +40,10 @@ impl Log {
             ("cut_bytes", Value::U64(cut_bytes)),
             ("lost_bytes", Value::U64(lost_bytes)),
             ("damaged_bytes", Value::U64(damaged_bytes)),
+            ("damaged_places", Value::U64(damaged_places)),
         ];
         self.tell(level, "recovered", message, &fields);
-        if let Some(Stop::Damaged(error)) = self.stop_reason() {
+        for error in damage {
             let message = "proven damage: the log takes no appends";
             self.tell(Level::Error, "damaged", message, &[("error", Value::Text(error))]);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Log;
 use super::reader::Cursor;
 use super::segment::{Extent, Segment};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::index::{RunEntry, StreamIndex};
 use crate::format::record_batch::BatchHeader;
 use crate::ids::{Offset, StreamId, TimedOffset};
@@ -159,8 +159,7 @@ impl Log {
 
     fn log_start(&self, stream: StreamId, label: &Arc<str>) -> Result<u64> {
         let bounds = self.bounds(stream);
-        let deleted = || Error::UnknownTopic { topic: label.to_string() };
-        bounds.map(|bounds| bounds.log_start).ok_or_else(deleted)
+        bounds.map(|bounds| bounds.log_start).ok_or_else(|| self.no_stream(label))
     }
 
     /// The first run beyond `from` that may have a record at `ms` or later; if there is none, the
@@ -196,8 +195,7 @@ impl Log {
         let mut next = from;
         loop {
             let mut writer = self.writer.lock();
-            let deleted = || Error::UnknownTopic { topic: label.to_string() };
-            let state = writer.stream(stream).ok_or_else(deleted)?;
+            let state = writer.stream(stream).ok_or_else(|| self.no_stream(label))?;
             let mut looked = 0;
             for run in runs_beyond(&state.runs, state.end, next).take(RUNS_AT_ONCE) {
                 if run.latest_ms >= ms {

@@ -82,6 +82,9 @@ const NUMBERS: &[Number] = &[
     gauge("ringlog_recovery_damaged_bytes", "Bytes that it proved damaged.", |log| {
         log.recovery.damaged_bytes as f64
     }),
+    gauge("ringlog_recovery_damaged_places", "Places that it proved damaged.", |log| {
+        log.recovery.damaged_places as f64
+    }),
 ];
 
 const FLUSHES: &str = "ringlog_flush_seconds";
@@ -89,7 +92,8 @@ const STOPPED: &str = "ringlog_stopped_info";
 
 impl Metrics {
     /// The counters as Prometheus text, for an endpoint of yours to answer with (content type
-    /// `text/plain; version=0.0.4`). One sample a log, labelled `log` and `flush`.
+    /// `text/plain; version=0.0.4`). One sample a log, labelled `log` and `flush`; those of the
+    /// whole engine have no label.
     ///
     /// ```no_run
     /// # fn main() -> ringlog::Result<()> {
@@ -102,6 +106,15 @@ impl Metrics {
     pub fn to_prometheus(&self) -> String {
         let mut families: Vec<MetricFamily> =
             NUMBERS.iter().map(|number| self.family(number)).collect();
+        // What there is one of in an engine.
+        let pinned = "Bytes that readers, batches and extents hold.";
+        for (name, help, value) in [
+            ("ringlog_pinned_bytes", pinned, self.pinned_bytes),
+            ("ringlog_pinned_bytes_max", "The most that they may hold.", self.pinned_bytes_max),
+        ] {
+            let metric = gauge_of(value as f64, Vec::new());
+            families.push(family(name, MetricType::GAUGE, help, vec![metric]));
+        }
         let flushes = self.logs.iter().map(flush_histogram).collect();
         let help = "From submission of a group or flush to stable storage.";
         families.push(family(FLUSHES, MetricType::HISTOGRAM, help, flushes));
@@ -117,17 +130,14 @@ impl Metrics {
 
     fn family(&self, number: &Number) -> MetricFamily {
         let sample = |log: &LogMetrics| {
-            let mut metric = Metric::from_label(labels(log));
             let value = (number.value)(log);
-            if number.kind == MetricType::COUNTER {
-                let mut counter = Counter::default();
-                counter.set_value(value);
-                metric.set_counter(counter);
-            } else {
-                let mut gauge = Gauge::default();
-                gauge.set_value(value);
-                metric.set_gauge(gauge);
+            if number.kind != MetricType::COUNTER {
+                return gauge_of(value, labels(log));
             }
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            let mut metric = Metric::from_label(labels(log));
+            metric.set_counter(counter);
             metric
         };
         family(number.name, number.kind, number.help, self.logs.iter().map(sample).collect())
@@ -173,9 +183,13 @@ fn flush_histogram(log: &LogMetrics) -> Metric {
 fn stopped_reason(log: &LogMetrics) -> Option<Metric> {
     let mut labels = labels(log);
     labels.push(label("reason", log.stopped.clone()?));
+    Some(gauge_of(1.0, labels))
+}
+
+fn gauge_of(value: f64, labels: Vec<LabelPair>) -> Metric {
     let mut gauge = Gauge::default();
-    gauge.set_value(1.0);
+    gauge.set_value(value);
     let mut metric = Metric::from_label(labels);
     metric.set_gauge(gauge);
-    Some(metric)
+    metric
 }

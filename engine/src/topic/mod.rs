@@ -2,6 +2,8 @@
 //! record batches and waiting to what the log does.
 
 pub(crate) mod append;
+#[cfg(feature = "arrow")]
+pub(crate) mod arrow;
 pub(crate) mod catalog;
 pub(crate) mod completion;
 pub(crate) mod extents;
@@ -151,8 +153,14 @@ pub struct TopicInfo {
     pub compression: Compression,
     /// Whose time its records have.
     pub timestamps: TimestampType,
-    /// Its partitions, by number.
+    /// How many partitions it has.
+    pub partition_count: u32,
+    /// Its partitions, by number; without those of which nothing can be told, because their log is
+    /// damaged.
     pub partitions: Vec<PartitionInfo>,
+    /// The damage of a log that holds partitions of it, which takes no appends until it is
+    /// repaired. Partitions in other logs are unharmed.
+    pub damaged: Option<String>,
 }
 
 /// A topic; cheap to clone, usable from any thread, keeps its engine open.
@@ -227,14 +235,21 @@ impl Topic {
     /// # Errors
     /// [`Error::UnknownTopic`] if it was deleted.
     pub fn describe(&self) -> Result<TopicInfo> {
+        let mut damage = self.logs.iter().filter_map(|log| log.damage());
+        let damaged = damage.next().map(Error::to_string);
         let partitions = (0..self.meta.partitions).map(|id| self.partition(id)?.info());
+        let known =
+            |info: &Result<_>| damaged.is_none() || !matches!(info, Err(Error::Corrupt { .. }));
+        let partitions = partitions.filter(known);
         Ok(TopicInfo {
             name: self.meta.name.clone(),
             uuid: self.meta.uuid,
             flush: self.meta.flush,
             compression: self.meta.compression,
             timestamps: self.meta.timestamps,
+            partition_count: self.meta.partitions,
             partitions: partitions.collect::<Result<_>>()?,
+            damaged,
         })
     }
 }

@@ -354,9 +354,11 @@ impl Partition {
     /// What it holds, now.
     ///
     /// # Errors
-    /// [`Error::UnknownTopic`] if the topic was deleted.
+    /// [`Error::UnknownTopic`] if the topic was deleted; [`Error::Corrupt`] if its log is damaged
+    /// so that nobody knows where it ends.
     pub fn info(&self) -> Result<PartitionInfo> {
         self.log.check_fork()?;
+        self.log.check_end()?;
         let bounds = self.log.bounds(self.stream).ok_or_else(|| self.deleted())?;
         Ok(PartitionInfo {
             id: self.id,
@@ -369,7 +371,7 @@ impl Partition {
     }
 
     fn deleted(&self) -> Error {
-        Error::UnknownTopic { topic: self.label().to_string() }
+        self.log.no_stream(&self.label())
     }
 
     /// Gives up every record below `offset`, durably; segments in which nothing else is live are

@@ -87,10 +87,7 @@ impl Reader {
     pub fn seek(&mut self, start: Start) -> Result<()> {
         self.log.check_fork()?;
         let label = self.cursor.label();
-        let bounds = self
-            .log
-            .bounds(self.stream)
-            .ok_or_else(|| Error::UnknownTopic { topic: label.to_string() })?;
+        let bounds = self.log.bounds(self.stream).ok_or_else(|| self.log.no_stream(&label))?;
         let offset = match start {
             Start::Earliest => bounds.log_start,
             Start::Latest => bounds.end,
@@ -101,6 +98,9 @@ impl Reader {
             },
         };
         if !(bounds.log_start..=bounds.end).contains(&offset) {
+            if offset > bounds.end {
+                self.log.check_end()?;
+            }
             return Err(Error::OffsetOutOfRange {
                 partition: label.to_string(),
                 requested: Offset(offset),

@@ -194,6 +194,8 @@ fn what_is_held_is_capped_with_a_typed_error_and_goes_on_when_given_back() {
             };
             let Error::Pinned { pinned, max } = refused else { panic!("{refused:?}") };
             assert!(pinned <= max && max == (32 * KIB + (1 << 20)) as u64);
+            let told = engine.metrics();
+            assert_eq!((told.pinned_bytes, told.pinned_bytes_max), (pinned, max));
             assert!(refused.is_retriable());
             assert!(matches!(reader.next_batch(), Err(Error::Pinned { .. })), "still");
             assert_holds(&held, 0, 2000);
@@ -204,6 +206,8 @@ fn what_is_held_is_capped_with_a_typed_error_and_goes_on_when_given_back() {
                 assert_eq!(number(batch.iter().next().unwrap().unwrap().value().unwrap()), at);
             }
             assert!(reader.next_batch().unwrap().is_none());
+            drop(reader);
+            assert_eq!(engine.metrics().pinned_bytes, 0);
             engine.close(DEADLINE).unwrap();
         });
     }

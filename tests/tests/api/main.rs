@@ -23,6 +23,7 @@ mod times;
 mod topic;
 mod topics;
 mod trim;
+mod zero_copy;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -254,12 +254,18 @@ fn missing_and_cut_files_are_named() {
         filled(options, dir);
         let first = dir.join("log-001/0000000000000000.log");
         let bytes = fs::read(&first).unwrap();
+        let assert_named = || {
+            let engine = options.clone().open(dir).unwrap();
+            let refused = partition(&engine, "t", Flush::Sync).append(Record::new(b"more"));
+            let refused = refused.unwrap_err();
+            let named = matches!(&refused, Error::Corrupt { path, .. } if *path == first);
+            assert!(named, "{refused:?}");
+            assert_eq!(values(&partition(&engine, "t", Flush::Async), Start::Earliest).len(), 100);
+        };
         fs::write(&first, &bytes[..bytes.len() / 2]).unwrap();
-        let refused = options.clone().open(dir).unwrap_err();
-        assert!(matches!(&refused, Error::Corrupt { path, .. } if *path == first), "{refused:?}");
+        assert_named();
         fs::remove_file(&first).unwrap();
-        let refused = options.clone().open(dir).unwrap_err();
-        assert!(matches!(&refused, Error::Corrupt { path, .. } if *path == first), "{refused:?}");
+        assert_named();
         fs::write(&first, &bytes).unwrap();
         let engine = options.clone().open(dir).unwrap();
         assert_eq!(values(&partition(&engine, "t", Flush::Sync), Start::Earliest).len(), 100);

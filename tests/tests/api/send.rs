@@ -122,6 +122,7 @@ fn extents_count_as_pinned() {
         append_numbered(&partition, 0..1500, 2000);
         let held = partition.extents(Offset(0), u64::MAX).unwrap();
         assert!(held.len_bytes() <= max && held.len_bytes() > max / 2);
+        assert_eq!(engine.metrics().pinned_bytes, held.len_bytes());
         let refused = partition.extents(Offset(0), 2000).map(|more| {
             // Room for one small batch may be left; for all of them it is not.
             let rest = partition.extents(Offset(0), u64::MAX);
@@ -133,6 +134,7 @@ fn extents_count_as_pinned() {
             other => panic!("{other:?}"),
         }
         drop(held);
+        assert_eq!(engine.metrics().pinned_bytes, 0);
         assert!(partition.extents(Offset(0), 500_000).unwrap().len_bytes() > 400_000);
         engine.close(DEADLINE).unwrap();
     });

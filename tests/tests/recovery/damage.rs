@@ -177,7 +177,7 @@ fn after_a_quiet_second_the_last_group_is_proven() {
 }
 
 #[test]
-fn one_bad_checkpoint_is_replaced_by_the_older_and_two_are_refused_untouched() {
+fn one_bad_checkpoint_is_replaced_by_the_older_and_two_cost_their_log_untouched() {
     let world = killed(7, 200);
     for dir in ["log-000", "log-001"] {
         let checkpoints: Vec<_> = world.named(&format!("{dir}/checkpoint-"), "");
@@ -204,7 +204,18 @@ fn one_bad_checkpoint_is_replaced_by_the_older_and_two_are_refused_untouched() {
             world.files().into_iter().filter(|(name, _)| name.starts_with(dir)).collect()
         };
         let before = inside(&world);
-        let refused = world.try_open().unwrap_err();
+        let refused = match world.try_open() {
+            // Nobody knows which topics there are.
+            Err(refused) if dir == "log-000" => refused,
+            opened => {
+                let engine = opened.unwrap();
+                let fast = topic(&engine, "fast", Flush::Async);
+                fast.append(Record::new(b"more")).unwrap();
+                let refused = topic(&engine, "safe", Flush::Sync).info().unwrap_err();
+                engine.close(std::time::Duration::from_secs(1)).unwrap();
+                refused
+            }
+        };
         assert!(matches!(refused, Error::Corrupt { .. }), "{refused}");
         assert!(refused.to_string().contains("checkpoint-"), "{refused}");
         assert!(inside(&world) == before, "{dir} was touched");

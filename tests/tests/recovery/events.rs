@@ -114,6 +114,7 @@ fn a_recovery_tells_what_the_counters_say() {
         ("cut_bytes", counted.cut_bytes.to_string()),
         ("lost_bytes", counted.lost_bytes.to_string()),
         ("damaged_bytes", counted.damaged_bytes.to_string()),
+        ("damaged_places", counted.damaged_places.to_string()),
     ] {
         assert_eq!(fields[name], counted, "{name}");
     }
@@ -157,7 +158,8 @@ fn damage_is_told_with_its_place_and_measured() {
     assert_eq!((damaged.len(), damaged[0].level), (1, Level::Error));
     assert!(damaged[0].fields["error"].contains(SEGMENT), "{damaged:?}");
     // One group, of one record.
-    assert_eq!(log(&engine, "log-001").recovery.damaged_bytes, 4096);
+    let recovery = log(&engine, "log-001").recovery;
+    assert_eq!((recovery.damaged_places, recovery.damaged_bytes), (1, 4096));
 }
 
 #[test]

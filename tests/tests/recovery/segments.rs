@@ -1,7 +1,7 @@
 //! Segments that are missing, cut, linked or recycled, and files that are none of ours.
 
 use ringlog::sim::Crash;
-use ringlog::{Error, Flush, Offset};
+use ringlog::{Error, Flush, Offset, Partition, Record, Start};
 use ringlog_tests::world::{World, append, expected, log, topic, values};
 
 const LEN: usize = 1000;
@@ -15,6 +15,23 @@ fn killed(seed: u64) -> World {
     world
 }
 
+/// The files of one directory.
+pub(super) fn inside<'a>(dir: &str, files: &'a [(String, Vec<u8>)]) -> Vec<&'a (String, Vec<u8>)> {
+    files.iter().filter(|(name, _)| name.starts_with(dir)).collect()
+}
+
+/// The values of a partition up to the first error, and that.
+pub(super) fn readable(partition: &Partition) -> (Vec<Vec<u8>>, Option<Error>) {
+    let mut got = Vec::new();
+    for record in partition.reader(Start::Earliest).unwrap().records() {
+        match record {
+            Ok(record) => got.push(record.value.unwrap_or_default().to_vec()),
+            Err(error) => return (got, Some(error)),
+        }
+    }
+    (got, None)
+}
+
 #[test]
 fn a_missing_segment_is_named_and_nothing_is_guessed() {
     let segments = killed(1).named("log-001/", ".log");
@@ -23,11 +40,13 @@ fn a_missing_segment_is_named_and_nothing_is_guessed() {
     for segment in &segments[..segments.len() - 2] {
         let world = killed(1);
         world.remove(segment);
-        let before: Vec<_> = world.named("log-001/", ".log");
-        let refused = world.try_open().unwrap_err();
+        let before = world.files();
+        let engine = world.open();
+        let refused = topic(&engine, "safe", Flush::Sync).append(Record::new(b"more")).unwrap_err();
         let Error::Corrupt { path, .. } = &refused else { panic!("{refused}") };
         assert!(path.ends_with(segment), "{refused}, not {segment}");
-        assert_eq!(world.named("log-001/", ".log"), before);
+        engine.close(std::time::Duration::from_secs(1)).unwrap();
+        assert_eq!(inside("log-001", &world.files()), inside("log-001", &before));
     }
 }
 
@@ -37,9 +56,14 @@ fn a_truncated_segment_is_named() {
     for segment in &segments {
         let world = killed(2);
         world.disk.truncate(segment, 12_288).unwrap();
-        let refused = world.try_open().unwrap_err();
+        let engine = world.open();
+        let refused = topic(&engine, "safe", Flush::Sync).append(Record::new(b"more")).unwrap_err();
         let Error::Corrupt { path, at, .. } = &refused else { panic!("{refused}") };
         assert!(path.ends_with(segment) && *at == 12_288, "{refused}");
+        // What the file still has, and what the others have, can be read.
+        let (got, error) = readable(&topic(&engine, "safe", Flush::Sync));
+        assert!(error.is_some_and(|error| matches!(error, Error::Corrupt { .. })));
+        assert!(got == expected(150, LEN)[..got.len()]);
     }
 }
 

@@ -27,7 +27,7 @@ pub fn run(place: &Place, args: &Stat) -> Result<(), Failure> {
 
 fn directory(stat: &ringlog::Stat, output: &mut Output) -> Result<(), Failure> {
     let chosen = &stat.capabilities;
-    let partitions: usize = stat.topics.iter().map(|topic| topic.partitions.len()).sum();
+    let partitions: u32 = stat.topics.iter().map(|topic| topic.partition_count).sum();
     let direct = if chosen.direct_io { "direct writes" } else { "buffered writes" };
     output.line(format_args!("directory    {}", stat.path.display()))?;
     output
@@ -35,6 +35,11 @@ fn directory(stat: &ringlog::Stat, output: &mut Output) -> Result<(), Failure> {
     output.line(format_args!("topics       {}, {partitions} partitions", stat.topics.len()))?;
     output.line(format_args!("opened in    {:?}", stat.opened_in))?;
     output.line(format_args!("shards       {}", chosen.shards))?;
+    let metrics = &stat.metrics;
+    output.line(format_args!(
+        "pinned       {} bytes, of at most {}",
+        metrics.pinned_bytes, metrics.pinned_bytes_max
+    ))?;
     output.line(format_args!("driver       {}: {}", chosen.driver, chosen.driver_reason))?;
     output.line(format_args!("filesystem   {}, {direct}", chosen.filesystem))?;
     if let Some(why) = &chosen.volatile {

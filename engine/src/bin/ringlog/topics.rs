@@ -39,6 +39,9 @@ fn table(topics: &[TopicInfo], output: &mut Output) -> Result<(), Failure> {
                 partition.end.to_string(),
             ))?;
         }
+        if let Some(damage) = &topic.damaged {
+            output.line(format_args!("{:width$}  DAMAGED: {damage}", topic.name))?;
+        }
     }
     Ok(())
 }

@@ -150,9 +150,10 @@ impl Log {
                     None => Ok(self.take_group(walk)?.map_or(Piece::End, |_| Piece::Took)),
                 }
             }
-            // Without a ring this is where the log ends, so far.
-            Err(Missing::Group(_)) if !source.has_ring() => Ok(Piece::End),
             Err(Missing::Group(_)) if !source.is_current() => Ok(Piece::Stale),
+            // Without a ring that says more this is where the log ends, so far. That of a damaged
+            // log stays another writer's.
+            Err(Missing::Group(_)) if source.reach(self.class).is_none() => Ok(Piece::End),
             Err(Missing::Group(error)) => Err(error),
             Err(Missing::File) => Ok(Piece::Gone),
         }

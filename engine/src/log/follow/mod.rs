@@ -34,7 +34,7 @@ use crate::ids::{LeaderEpoch, LogId, StreamId};
 
 pub(crate) use groups::{Parsed, What};
 pub(crate) use source::Source;
-pub(crate) use start::open;
+pub(crate) use start::{open, unreadable};
 
 /// How often a step is tried again that met a writer amid opening or rolling.
 const TRIES: usize = 50;
@@ -314,7 +314,7 @@ impl Log {
         cut: Option<u64>,
         wakers: &mut Vec<Waker>,
     ) -> Result<()> {
-        let found = start::load(&self.disk, self.id)?;
+        let found = start::load(&self.disk, self.id, start::Missing::Refused)?;
         {
             let mut writer = self.writer.lock();
             let mut streams = found.streams;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::groups::Missing;
+use super::groups::Missing as NoGroup;
 use super::source::Source;
 use super::{Follow, Piece, TRIES, Walk};
 use crate::buf::{RingMap, Waker as ShardWaker};
@@ -25,7 +25,7 @@ use crate::log::scan::Streams;
 use crate::log::segment::{self, OpenSegment, Segment};
 use crate::log::upkeep::Upkeep;
 use crate::log::writer::{Start, StreamState, Writer};
-use crate::log::{Log, MaintenanceSignal, Parts, Stop, checkpoints};
+use crate::log::{Log, MaintenanceSignal, Parts, Stop, checkpoints, recovery};
 use crate::metrics::{Counters, Recovery};
 
 /// What a log's files say before a group is read.
@@ -34,6 +34,65 @@ pub(super) struct Loaded {
     pub(super) segments: BTreeMap<u64, Arc<Segment>>,
     pub(super) streams: Streams,
     pub(super) walk: Walk,
+    /// A file that is missing or cut.
+    pub(super) damage: Option<Error>,
+}
+
+/// Which files may be missing or cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// None.
+    Refused,
+    /// Those of segments that nobody scans: what is in the others can be read.
+    BelowCheckpoint,
+}
+
+/// What stands for a damaged log of which nothing is known: whoever asks gets `error`.
+pub(crate) fn unreadable(
+    disk: &DiskRef,
+    id: LogId,
+    class: Flush,
+    options: &LogOptions,
+    (error, pins): (Error, Arc<Pins>),
+) -> Result<Arc<Log>> {
+    let dir = full_path(&**disk, &id.dir());
+    let private = RingMap::private(RING_BYTES_MIN);
+    let private = private.map_err(|error| Error::io("map memory for", &dir, error))?;
+    let waker = ShardWaker::new().map_err(|error| Error::io("make an eventfd for", &dir, error))?;
+    let nothing = recovery::unreadable(id, error.clone());
+    let writer = Writer::new(Start {
+        seed: Seed::of(nothing.uuid),
+        log_uuid: nothing.uuid,
+        epoch: nothing.epoch,
+        group_bytes: GROUP_ALIGN,
+        position: nothing.position,
+        segment: nothing.segment,
+        next: None,
+        streams: nothing.streams,
+        rolled: nothing.rolled,
+    });
+    Ok(Log::new(Parts {
+        id,
+        uuid: nothing.uuid,
+        class,
+        shard: 0,
+        options: options.clone(),
+        disk: Arc::clone(disk),
+        ring: Ring::new(private, false, nothing.position, nothing.epoch),
+        ring_in_file: false,
+        writer,
+        segments: nothing.segments,
+        upkeep: nothing.upkeep,
+        waker,
+        maintenance: Arc::new(|| ()),
+        stop: Some(Stop::Damaged(error)),
+        snapshot: Vec::new(),
+        metrics: Counters::new(nothing.report),
+        sleepers: None,
+        pins,
+        beyond: nothing.damage.beyond,
+        follow: None,
+    }))
 }
 
 /// Opens the log `id` for reading. `poke` ends the sleep of whoever watches for it.
@@ -47,7 +106,10 @@ pub(crate) fn open(
     let started = Instant::now();
     let alive = || disk.has_writer().unwrap_or(true);
     // A writer may retire segments and replace checkpoints between two looks of ours.
-    let loaded = again_while(alive, || load(disk, id))?;
+    let loaded = match again_while(alive, || load(disk, id, Missing::Refused)) {
+        Err(Error::Corrupt { .. }) if id != LogId(0) => load(disk, id, Missing::BelowCheckpoint)?,
+        loaded => loaded?,
+    };
     let dir = full_path(&**disk, &id.dir());
     let private = RingMap::private(RING_BYTES_MIN);
     let private = private.map_err(|error| Error::io("map memory for", &dir, error))?;
@@ -81,11 +143,12 @@ pub(crate) fn open(
         upkeep: Upkeep::default(),
         waker,
         maintenance: Arc::new(|| ()),
-        stop: None,
+        stop: loaded.damage.map(Stop::Damaged),
         snapshot: Vec::new(),
         metrics: Counters::new(report),
         sleepers: None,
         pins,
+        beyond: None,
         follow: Some(Box::new(Follow::new(Source::none(), loaded.walk, poke))),
     });
     let follow = log.follow.as_deref().expect("just made so");
@@ -106,7 +169,7 @@ fn again_while<T>(alive: impl Fn() -> bool, step: impl Fn() -> Result<T>) -> Res
 }
 
 /// The newest checkpoint, and the segments from its first one on.
-pub(super) fn load(disk: &DiskRef, id: LogId) -> Result<Loaded> {
+pub(super) fn load(disk: &DiskRef, id: LogId, missing: Missing) -> Result<Loaded> {
     let dir = id.dir();
     let checkpoint = checkpoints::load(&**disk, &dir)?.ok_or_else(|| {
         Error::corrupt(full_path(&**disk, &dir), 0, "no checkpoint file is there")
@@ -118,16 +181,24 @@ pub(super) fn load(disk: &DiskRef, id: LogId) -> Result<Loaded> {
         }
     }
     let mut segments = BTreeMap::new();
+    let mut damage = None;
     for live in &checkpoint.segments {
         let segment = Segment::new(id, live.base.0, live.len_bytes);
         let path = || full_path(&**disk, segment.path());
-        match found.remove(&live.base.0) {
-            Some(len) if len == live.len_bytes => {}
+        let wrong = match found.remove(&live.base.0) {
+            Some(len) if len == live.len_bytes => None,
             Some(len) => {
                 let reason = format!("segment is {len} bytes long, not {}", live.len_bytes);
-                return Err(Error::corrupt(path(), len.min(live.len_bytes), reason));
+                Some(Error::corrupt(path(), len.min(live.len_bytes), reason))
             }
-            None => return Err(Error::corrupt(path(), 0, "segment file is missing")),
+            None => Some(Error::corrupt(path(), 0, "segment file is missing")),
+        };
+        if let Some(error) = wrong {
+            let needed = segment.end() >= checkpoint.position.0;
+            if missing == Missing::Refused || needed {
+                return Err(error);
+            }
+            damage.get_or_insert(error);
         }
         segments.insert(live.base.0, Arc::new(segment));
     }
@@ -139,7 +210,7 @@ pub(super) fn load(disk: &DiskRef, id: LogId) -> Result<Loaded> {
         segments.insert(end, Arc::clone(&next));
         end = next.end();
     }
-    start_of(disk, &dir, checkpoint, segments)
+    Ok(Loaded { damage, ..start_of(disk, &dir, checkpoint, segments)? })
 }
 
 fn start_of(
@@ -188,7 +259,7 @@ fn start_of(
         restarted: false,
         metadata: Vec::new(),
     };
-    Ok(Loaded { checkpoint, segments, streams, walk })
+    Ok(Loaded { checkpoint, segments, streams, walk, damage: None })
 }
 
 impl Log {
@@ -280,8 +351,8 @@ impl Log {
                 }
                 // The exact end of a clean close that nothing came after.
                 Err(_) if checkpoint.clean && walk.base == position => return Ok(()),
-                Err(Missing::File) => return Ok(()),
-                Err(Missing::Group(error)) => {
+                Err(NoGroup::File) => return Ok(()),
+                Err(NoGroup::Group(error)) => {
                     if walk.base >= position && alive {
                         return Ok(());
                     }
