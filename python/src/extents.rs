@@ -153,7 +153,8 @@ impl PyExtents {
     }
 }
 
-/// A range of a file that holds whole batches: `os.sendfile(to, piece.fd, piece.offset, piece.len)`.
+/// A range of a file that holds whole batches, for
+/// `os.sendfile(to, piece.fd, piece.offset, piece.len)`.
 ///
 /// The descriptor is lent, open for reading only: do not close it, and do not use it once this and
 /// its extents are gone. It keeps them pinned.

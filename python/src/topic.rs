@@ -508,8 +508,8 @@ impl PyPartition {
     }
 
     /// Where whole batches lie from `offset` on, as many as fit into `max_bytes` and at least one
-    /// if there is one, for a program that sends them by itself: ranges of files, and memoryviews of
-    /// what is still in memory. What readers may see, and nothing beyond.
+    /// if there is one, for a program that sends them by itself: ranges of files, and memoryviews
+    /// of what is still in memory. What readers may see, and nothing beyond.
     #[pyo3(signature = (offset, max_bytes=1_048_576))]
     fn extents(&self, py: Python<'_>, offset: u64, max_bytes: u64) -> PyResult<PyExtents> {
         let partition = self.partition.get(py)?;
@@ -530,8 +530,8 @@ impl PyPartition {
     }
 
     /// Sends whole batches from `offset` on to a socket, as they lie on disk (Kafka's record
-    /// batches, version 2): up to `max_bytes` and at least one, or until nothing more is visible. What lies in files
-    /// goes from the page cache by sendfile and is never copied into this process.
+    /// batches, version 2): up to `max_bytes` and at least one, or until nothing more is visible.
+    /// What lies in files goes from the page cache by sendfile, never copied into this process.
     ///
     /// `socket` is a socket, or what else has a `fileno()`: a pipe, a file. It is waited for as
     /// its own `settimeout()` says, or `timeout` seconds in all: without a timeout until everything
