@@ -87,4 +87,8 @@ MUTANTS = [
      "    run.note_hidden();\n", "    run.note_hidden();\n    run.clear_away()?;\n"),
     ("topics placed where nobody can append", "engine/src/engine/changes.rs",
      "if log.damage().is_none() {", "if true {"),
+    ("offsets not checked in recovery", f"{LOG}/recovery/offsets.rs",
+     "(gap || overlap).then(", "(false && (gap || overlap)).then("),
+    ("offsets of a ring not checked before it is written back", f"{LOG}/recovery.rs",
+     "    run.check_replayed(&replayed);\n", ""),
 ]
