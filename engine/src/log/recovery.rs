@@ -472,7 +472,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Writes back what the ring had, rewrites what no flush is proven to cover, flushes, and bumps the epoch.
+    /// Writes back what the ring had, rewrites what no flush is proven to cover, flushes, and bumps
+    /// the epoch.
     fn write_back(&mut self, replayed: &Replay) -> Result<()> {
         self.report.lost_bytes = replayed.lost_bytes;
         let mut touched = BTreeMap::new();
