@@ -87,4 +87,10 @@ MUTANTS = [
      "    run.note_hidden();\n", "    run.note_hidden();\n    run.clear_away()?;\n"),
     ("topics placed where nobody can append", "engine/src/engine/changes.rs",
      "if log.damage().is_none() {", "if true {"),
+    ("a gap of offsets not seen in recovery", f"{LOG}/recovery/offsets.rs",
+     "let gap = first > expected.offset", "let gap = first > expected.offset + (1 << 40)"),
+    ("an overlap of offsets not seen in recovery", f"{LOG}/recovery/offsets.rs",
+     "let overlap = first < expected.offset", "let overlap = first + (1 << 40) < expected.offset"),
+    ("offsets of a ring not checked before it is written back", f"{LOG}/recovery.rs",
+     "    run.check_replayed(&replayed);\n", ""),
 ]
