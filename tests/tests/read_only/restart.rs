@@ -87,8 +87,8 @@ fn entry_of_the_writer() {
     }
 }
 
-/// Follows until it is `over`, at what has been `seen`; offsets are dense, but for trims, and values
-/// what they must be.
+/// Follows until it is `over`, at what has been `seen`; offsets are dense, but for trims, and
+/// values what they must be.
 pub(super) fn follow(
     engine: &Engine,
     class: Flush,

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use ringlog::raw::{Disk, OsDisk};
 use ringlog::{Engine, Flush, Partition, Record};
 
 use super::{
-    BACKENDS, CLASSES, DEADLINE, append, earliest, partition, read_up_to, reading, small, spec,
-    value,
+    BACKENDS, CLASSES, DEADLINE, append, earliest, eventually, partition, read_up_to, reading,
+    small, spec, value,
 };
 
 const DIR: &str = "RINGLOG_UNPROVEN_DIR";
@@ -66,6 +67,31 @@ fn beside_a_writer_a_sync_topic_shows_what_is_durable_and_an_async_one_what_is_w
     }
 }
 
+#[test]
+fn who_sleeps_on_a_sync_topic_hears_of_its_flush() {
+    let class = Flush::Sync;
+    for backend in BACKENDS {
+        let dir = tempfile::tempdir().unwrap();
+        // Nothing happens after an append has returned: no other group wakes the sleeper.
+        let writer = small().backend(backend).caller_driven(true).open(dir.path()).unwrap();
+        let topic = writer.create_topic(spec(class)).unwrap().partition(0).unwrap();
+        append(&topic, 0..1);
+        let engine = reading(dir.path());
+        let mut reader = earliest(&partition(&engine, class));
+        read_up_to(&mut reader, 1);
+        for round in 1..20 {
+            std::thread::scope(|scope| {
+                scope.spawn(|| read_up_to(&mut reader, round + 1));
+                // Most of the time it sleeps by then.
+                std::thread::sleep(Duration::from_millis(10));
+                append(&topic, round..round + 1);
+            });
+        }
+        drop(topic);
+        writer.close(DEADLINE).unwrap();
+    }
+}
+
 /// In the child: leaves something unproven and waits to be killed.
 #[test]
 fn entry_of_the_writer() {
@@ -92,6 +118,9 @@ fn leave_dead(dir: &Path, class: Flush) {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(accepted);
+    // The kernel may hold its lock a little longer; who reads then takes it for alive.
+    let disk = OsDisk::open(dir, false).unwrap();
+    eventually("its end", || !disk.has_writer().unwrap());
 }
 
 #[test]
