@@ -38,24 +38,22 @@ const COMPRESSIONS: &[(u32, Compression)] = &[
     (RINGLOG_APPEND_COMPRESSION_ZSTD, Compression::Zstd),
 ];
 
-/// Takes out of `flags` the one of `table` that is set; more than one contradict each other.
-fn one_of<T: Copy>(table: &[(u32, T)], flags: &mut u32) -> Result<Option<T>, Failure> {
-    let mut chosen = table.iter().filter(|(flag, _)| *flags & flag != 0);
-    let (first, second) = (chosen.next(), chosen.next());
-    if second.is_some() {
-        return Err(Failure::invalid(format!("flags {flags:#x} of an append contradict")));
-    }
-    *flags &= !first.map_or(0, |(flag, _)| *flag);
-    Ok(first.map(|(_, value)| *value))
+/// Takes out of `flags` the first of `table` that is set. A second one would contradict it, and is
+/// left in for the caller to refuse.
+fn one_of<T: Copy>(table: &[(u32, T)], flags: &mut u32) -> Option<T> {
+    let (flag, value) = table.iter().find(|(flag, _)| *flags & flag != 0)?;
+    *flags &= !flag;
+    Some(*value)
 }
 
 /// What the flags and timeout of an append ask for.
 pub(crate) fn append_options(flags: u32, timeout_ns: i64) -> Result<AppendOptions, Failure> {
     let mut rest = flags & !RINGLOG_APPEND_NO_WAIT;
-    let level = one_of(LEVELS, &mut rest)?;
-    let compression = one_of(COMPRESSIONS, &mut rest)?;
+    let level = one_of(LEVELS, &mut rest);
+    let compression = one_of(COMPRESSIONS, &mut rest);
     if rest != 0 {
-        return Err(Failure::invalid(format!("flags {flags:#x} of an append")));
+        let message = format!("flags {flags:#x} of an append: unknown, or contradict each other");
+        return Err(Failure::invalid(message));
     }
     let mut options = AppendOptions::default().wait_for_room(flags & RINGLOG_APPEND_NO_WAIT == 0);
     if let Some(level) = level {

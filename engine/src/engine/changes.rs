@@ -103,7 +103,8 @@ impl Inner {
             let hosted = hosted.map(|log| (log.class, log.shard));
             placement::shard_for(flush, hosted, self.options.shards)
         };
-        let recovered = recover_data(&self.maker.disk, id, &self.options)?;
+        let live = self.catalog.read().live_streams(id.0);
+        let recovered = recover_data(&self.maker.disk, id, &self.options, live)?;
         let log = self.maker.make(id, flush, shard, &self.options.log, recovered)?;
         self.adopt(&log);
         Ok(log)

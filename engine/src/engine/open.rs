@@ -1,7 +1,7 @@
 //! Opening a directory: is it ours, is it free, what does it hold; then its logs, metadata first.
 //! A directory that is refused has not been written to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -301,7 +301,7 @@ fn refuse_newer(disk: &DiskRef) -> Result<()> {
 
 fn open_logs(maker: &Maker, options: &Options) -> Result<(Vec<Arc<Log>>, Catalog)> {
     let meta_options = options.log.metadata();
-    let mut recovered = recovery::recover(&maker.disk, META, &meta_options)?;
+    let mut recovered = recovery::recover(&maker.disk, META, &meta_options, BTreeSet::new())?;
     if recovered.damage.of_files {
         // Nobody knows which topics and logs there are.
         return Err(recovered.damage.places.swap_remove(0));
@@ -322,7 +322,9 @@ fn open_logs(maker: &Maker, options: &Options) -> Result<(Vec<Arc<Log>>, Catalog
         let shard = placement::shard_for(log.flush, hosted.iter().copied(), options.shards);
         hosted.push((log.flush, shard));
 
-        let mut recovered = recover_data(&maker.disk, LogId(*id), options)?;
+        // With damage among the topics a deleted one may seem to be there.
+        let live = if whole { catalog.live_streams(*id) } else { BTreeSet::new() };
+        let mut recovered = recover_data(&maker.disk, LogId(*id), options, live)?;
         restore_live(&mut recovered, &catalog, *id, whole);
         logs.push(maker.make(LogId(*id), log.flush, shard, &options.log, recovered)?);
     }
@@ -330,8 +332,13 @@ fn open_logs(maker: &Maker, options: &Options) -> Result<(Vec<Arc<Log>>, Catalog
 }
 
 /// Damage in a log of topics is that log's alone: however bad it is, the others open.
-pub(super) fn recover_data(disk: &DiskRef, id: LogId, options: &Options) -> Result<Recovered> {
-    match recovery::recover(disk, id, &options.log) {
+pub(super) fn recover_data(
+    disk: &DiskRef,
+    id: LogId,
+    options: &Options,
+    live: BTreeSet<u32>,
+) -> Result<Recovered> {
+    match recovery::recover(disk, id, &options.log, live) {
         Err(error @ Error::Corrupt { .. }) => Ok(recovery::unreadable(id, error)),
         recovered => recovered,
     }

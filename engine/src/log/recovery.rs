@@ -6,12 +6,16 @@
 //! the next open does the same again.
 
 mod files;
+mod offsets;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use uuid::Uuid;
+
+use offsets::Offsets;
 
 use super::checkpoints;
 use super::probe::Probe;
@@ -30,7 +34,8 @@ use crate::format::group::GroupHeader;
 use crate::format::ring_control::{self, Identity};
 use crate::ids::{LeaderEpoch, LogId, Offset, Position, StreamId};
 use crate::limits::{
-    DAMAGED_PLACES_MAX, GROUP_ALIGN, GROUP_HEADER_BYTES, SEGMENT_BYTES_FIRST, SEGMENT_HEADER_BYTES,
+    DAMAGED_PLACES_MAX, GROUP_ALIGN, GROUP_HEADER_BYTES, RING_CONTROL_BYTES, SEGMENT_BYTES_FIRST,
+    SEGMENT_HEADER_BYTES,
 };
 use crate::metrics::Recovery;
 
@@ -136,23 +141,30 @@ pub(crate) fn refuse_newer(disk: &DiskRef, id: LogId) -> Result<()> {
     Ok(())
 }
 
-/// Recovers the log `id`, which must be there. A damaged one is taken as far as it proves itself,
-/// and nothing of it is changed.
+/// Recovers the log `id`, which must be there; `live` are the streams of topics that are there. A
+/// damaged one is taken as far as it proves itself, and nothing of it is changed.
 ///
 /// # Errors
 /// [`Error::Corrupt`]: nothing is known of the log, see [`unreadable`].
-pub(crate) fn recover(disk: &DiskRef, id: LogId, options: &LogOptions) -> Result<Recovered> {
+pub(crate) fn recover(
+    disk: &DiskRef,
+    id: LogId,
+    options: &LogOptions,
+    live: BTreeSet<u32>,
+) -> Result<Recovered> {
     let started = Instant::now();
     let dir = id.dir();
     let checkpoint = checkpoints::load(&**disk, &dir)?.ok_or_else(|| {
         Error::corrupt(full_path(&**disk, &dir), 0, "no checkpoint file is there")
     })?;
-    let mut run = Run::new(disk, id, options, checkpoint)?;
+    let mut run = Run::new(disk, id, options, checkpoint, live)?;
     run.scan()?;
     run.note_hidden();
+    let replayed = if run.damage.is_none() { run.read_ring()? } else { Replay::default() };
+    run.check_replayed(&replayed);
     if run.damage.is_none() {
         run.clear_away()?;
-        run.write_back()?;
+        run.write_back(&replayed)?;
     }
     let mut recovered = run.finish()?;
     recovered.report.took = started.elapsed();
@@ -190,6 +202,7 @@ struct Run<'a> {
     segments: BTreeMap<u64, Arc<Segment>>,
     spares: VecDeque<String>,
     streams: Streams,
+    offsets: Offsets,
     rolled: VecDeque<Rolled>,
     metadata: Vec<Vec<u8>>,
     damage: Damage,
@@ -214,6 +227,7 @@ impl<'a> Run<'a> {
         id: LogId,
         options: &'a LogOptions,
         checkpoint: Checkpoint,
+        live: BTreeSet<u32>,
     ) -> Result<Self> {
         let dir = id.dir();
         let mut run = Self {
@@ -224,6 +238,7 @@ impl<'a> Run<'a> {
             segments: BTreeMap::new(),
             spares: VecDeque::new(),
             streams: Streams::default(),
+            offsets: Offsets::new(live),
             rolled: VecDeque::new(),
             metadata: Vec::new(),
             damage: Damage::default(),
@@ -271,6 +286,7 @@ impl<'a> Run<'a> {
         let mut source = self.source(&segment)?;
         loop {
             if source.is_none() {
+                self.offsets.pass_damage();
                 self.report.damaged_bytes += segment.end().saturating_sub(at);
                 at = segment.end();
             }
@@ -284,7 +300,8 @@ impl<'a> Run<'a> {
             let Some(open) = &mut source else { continue };
             match open.group(self.seed, at)?.and_then(|group| self.not_stale(group, start)) {
                 Ok(group) => {
-                    self.take(&group, at >= start);
+                    let path = open.path().to_path_buf();
+                    self.take(&group, at >= start, (&path, segment.base()));
                     at = group.next(&segment);
                 }
                 // The exact end of a clean close that nothing came after.
@@ -292,8 +309,8 @@ impl<'a> Run<'a> {
                 Err(bad) => match self.probe(at)? {
                     Some(sense) => {
                         let from = bad.position - segment.base();
-                        self.damage.note(Error::corrupt(open.path(), from, bad.bad));
-                        self.report.damaged_places += 1;
+                        self.note_damage(Error::corrupt(open.path(), from, bad.bad));
+                        self.offsets.pass_damage();
                         self.report.damaged_bytes += sense - at;
                         at = sense;
                         if !segment.contains(at) && at != segment.end() {
@@ -320,11 +337,26 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Takes in a whole group; `new`: it is above the checkpoint.
-    fn take(&mut self, group: &WholeGroup, new: bool) {
+    fn note_damage(&mut self, error: Error) {
+        self.report.damaged_places += 1;
+        self.damage.note(error);
+    }
+
+    /// Takes in a whole group of the segment at `place`, its file and base; `new`: it is above the
+    /// checkpoint.
+    fn take(&mut self, group: &WholeGroup, new: bool, (path, base): (&Path, u64)) {
         self.accept(&group.header, new);
+        if new {
+            self.offsets.reach(&self.checkpoint);
+        }
         for frame in &group.frames {
             let payload = group.payload(frame);
+            if let Some(wrong) = self.offsets.check(frame, payload) {
+                self.note_damage(Error::corrupt(path, frame.position.0 - base, wrong.what));
+                if wrong.overlap {
+                    continue;
+                }
+            }
             self.streams.apply(frame, payload);
             if frame.kind == FrameKind::Metadata && new {
                 self.metadata.push(payload.to_vec());
@@ -426,9 +458,23 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Replays the ring, rewrites what no flush is proven to cover, flushes, and bumps the epoch.
-    fn write_back(&mut self) -> Result<()> {
-        let replayed = self.read_ring()?;
+    /// Before anything of it is written: whether what a ring has goes on where the segments end.
+    fn check_replayed(&mut self, replayed: &Replay) {
+        self.offsets.reach(&self.checkpoint);
+        let path = full_path(&**self.disk, &format!("{}/ring", self.dir));
+        for group in &replayed.groups {
+            for (frame, payload) in group.frames(self.seed) {
+                if let Some(wrong) = self.offsets.check(&frame, payload) {
+                    let at = RING_CONTROL_BYTES as u64 + frame.position.0 % replayed.ring_bytes;
+                    self.note_damage(Error::corrupt(&path, at, wrong.what));
+                }
+            }
+        }
+    }
+
+    /// Writes back what the ring had, rewrites what no flush is proven to cover, flushes, and bumps
+    /// the epoch.
+    fn write_back(&mut self, replayed: &Replay) -> Result<()> {
         self.report.lost_bytes = replayed.lost_bytes;
         let mut touched = BTreeMap::new();
         for (base, len) in std::mem::take(&mut self.unproven) {
@@ -440,11 +486,8 @@ impl<'a> Run<'a> {
             let base = group.header.position.0;
             let segment = self.enter(base)?;
             self.write(&segment, base, &group.bytes, &mut touched)?;
-            let frames = super::scan::frames_of(self.seed, &group.header, &group.bytes).0;
-            for frame in &frames {
-                let from = (frame.position.0 - base) as usize + crate::limits::FRAME_HEADER_BYTES;
-                let payload = &group.bytes[from..from + frame.payload_len as usize];
-                self.streams.apply(frame, payload);
+            for (frame, payload) in group.frames(self.seed) {
+                self.streams.apply(&frame, payload);
             }
             self.report.replayed_bytes += group.bytes.len() as u64;
             self.end =

@@ -5,10 +5,11 @@
 use super::scan::{frames_of, synthesise};
 use crate::buf::RingMap;
 use crate::format::Seed;
+use crate::format::frame::FrameHeader;
 use crate::format::group::GroupHeader;
 use crate::format::ring_control::{COMMITTED, EPOCH};
 use crate::ids::{LeaderEpoch, Position};
-use crate::limits::GROUP_HEADER_BYTES;
+use crate::limits::{FRAME_HEADER_BYTES, GROUP_HEADER_BYTES};
 
 use std::sync::atomic::Ordering;
 
@@ -19,10 +20,24 @@ pub(crate) struct Replayed {
     pub(crate) bytes: Vec<u8>,
 }
 
+impl Replayed {
+    /// Its frames with their payloads.
+    pub(crate) fn frames(&self, seed: Seed) -> impl Iterator<Item = (FrameHeader, &[u8])> {
+        let base = self.header.position.0;
+        frames_of(seed, &self.header, &self.bytes).0.into_iter().map(move |frame| {
+            let from = (frame.position.0 - base) as usize + FRAME_HEADER_BYTES;
+            let payload = &self.bytes[from..from + frame.payload_len as usize];
+            (frame, payload)
+        })
+    }
+}
+
 /// What came out of a ring.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
     pub(crate) groups: Vec<Replayed>,
+    /// Length of the ring's tail.
+    pub(crate) ring_bytes: u64,
     /// Bytes that had been committed and are gone.
     pub(crate) lost_bytes: u64,
 }
@@ -36,7 +51,7 @@ pub(crate) fn replay(
     from: u64,
     bounds: &dyn Fn(u64) -> Option<(u64, u64)>,
 ) -> Replay {
-    let mut out = Replay::default();
+    let mut out = Replay { ring_bytes: ring.len() as u64, ..Replay::default() };
     let mut at = from;
     let mut reached = from;
     // The committed end passes over the padding of a closed group and the next one's header, which

@@ -1,6 +1,7 @@
 /* Many threads on one handle, many opens, a fork: no crash, no hang, no leak. */
 #include <dirent.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -170,14 +171,16 @@ static void opening_and_closing_leaves_nothing_behind(const char *path) {
 }
 
 /* Everything that a child may do with its parent's handles: be refused, and free them. */
-static int in_child(struct log *log, ringlog_reader *reader, ringlog_batch *batch, ringlog_cq *queue,
-                    const char *own) {
+static int in_child(struct log *log, ringlog_reader *reader, ringlog_topic_reader *all,
+                    ringlog_batch *batch, ringlog_cq *queue, const char *own) {
     ringlog_record record = record_of("v");
     ringlog_completion done;
     ringlog_batch *more = NULL;
     ringlog_view view;
     struct log fresh;
     size_t count;
+    /* Should anything wait after all. */
+    alarm(60);
     FAILS(RINGLOG_E_FORKED,
           ringlog_append(log->stream, &record, 1, sizeof record, 0, RINGLOG_FOREVER, NULL, &error));
     FAILS(RINGLOG_E_FORKED, ringlog_submit_append(log->stream, queue, &record, 1, sizeof record, 0,
@@ -185,6 +188,8 @@ static int in_child(struct log *log, ringlog_reader *reader, ringlog_batch *batc
     FAILS(RINGLOG_E_FORKED, ringlog_cq_poll(queue, &done, 1, sizeof done, RINGLOG_FOREVER, &count,
                                             &error));
     FAILS(RINGLOG_E_FORKED, ringlog_reader_next(reader, 0, RINGLOG_FOREVER, &more, &error));
+    FAILS(RINGLOG_E_FORKED, ringlog_topic_reader_next(all, 0, RINGLOG_FOREVER, &more, &error));
+    FAILS(RINGLOG_E_FORKED, ringlog_submit_topic_read(all, queue, 0, &error));
     FAILS(RINGLOG_E_FORKED, ringlog_batch_views(batch, 0, &view, 1, sizeof view, &count, &error));
     FAILS(RINGLOG_E_FORKED, ringlog_flush(log->engine, RINGLOG_FOREVER, &error));
     FAILS(RINGLOG_E_FORKED, ringlog_topic_create(log->engine, "x", NULL, NULL, &error));
@@ -192,6 +197,7 @@ static int in_child(struct log *log, ringlog_reader *reader, ringlog_batch *batc
     ringlog_cq_wake(queue);
     ringlog_batch_free(batch);
     ringlog_reader_free(reader);
+    ringlog_topic_reader_free(all);
     ringlog_cq_free(queue);
     ringlog_stream_free(log->stream);
     ringlog_topic_free(log->topic);
@@ -207,6 +213,7 @@ static void a_child_is_refused_and_its_parent_goes_on(const char *path) {
     struct log log = log_open(path);
     ringlog_record record = record_of("v");
     ringlog_reader *reader = reader_from(log.stream, RINGLOG_START_EARLIEST, 0);
+    ringlog_topic_reader *all = NULL;
     ringlog_batch *batch = NULL;
     ringlog_cq *queue = NULL;
     ringlog_completion done[64];
@@ -218,6 +225,7 @@ static void a_child_is_refused_and_its_parent_goes_on(const char *path) {
     snprintf(own, sizeof own, "%s.child", path);
     append(log.stream, "v");
     OK(ringlog_reader_next(reader, 0, 0, &batch, &error));
+    OK(ringlog_topic_reader_open(log.topic, RINGLOG_START_EARLIEST, 0, 0, &all, &error));
     OK(ringlog_cq_new(log.engine, 64, &queue, &error));
     for (tag = 0; tag < 64; tag++) {
         OK(ringlog_submit_append(log.stream, queue, &record, 1, sizeof record, 0, tag, &error));
@@ -225,7 +233,7 @@ static void a_child_is_refused_and_its_parent_goes_on(const char *path) {
     child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        _exit(in_child(&log, reader, batch, queue, own));
+        _exit(in_child(&log, reader, all, batch, queue, own));
     }
     while (seen < 64) {
         size_t at;
@@ -239,13 +247,57 @@ static void a_child_is_refused_and_its_parent_goes_on(const char *path) {
     CHECK(waitpid(child, &status, 0) == child);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     CHECK(append(log.stream, "w") == 65);
+    ringlog_topic_reader_free(all);
     ringlog_cq_free(queue);
     ringlog_batch_free(batch);
     ringlog_reader_free(reader);
     log_free(&log);
 }
 
+/* A parent that forks a child, and waits to be killed; the child lives on. */
+static void leave_a_child(const char *path, int tell) {
+    struct log log = log_open(path);
+    pid_t child;
+    append(log.stream, "v");
+    child = fork();
+    if (child == 0) {
+        pid_t own = getpid();
+        alarm(60);
+        CHECK(write(tell, &own, sizeof own) == sizeof own);
+    }
+    for (;;) {
+        pause();
+    }
+}
+
+static void a_child_does_not_keep_the_directory_of_its_dead_parent(const char *path) {
+    ringlog_open_options options = small_options();
+    ringlog_engine *engine = NULL;
+    pid_t parent, child;
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    parent = fork();
+    CHECK(parent >= 0);
+    if (parent == 0) {
+        alarm(60);
+        leave_a_child(path, ends[1]);
+    }
+    CHECK(read(ends[0], &child, sizeof child) == sizeof child);
+    CHECK(kill(parent, SIGKILL) == 0 && waitpid(parent, NULL, 0) == parent);
+    CHECK(kill(child, 0) == 0);
+    /* The kernel may need a moment for what the dead one had in flight. */
+    options.lock_timeout_ns = 10 * SECOND_NS;
+    OK(ringlog_open(path, &options, &engine, &error));
+    CHECK(kill(child, 0) == 0);
+    CHECK(kill(child, SIGKILL) == 0);
+    OK(ringlog_close(engine, 10 * SECOND_NS, &error));
+    ringlog_engine_free(engine);
+    CHECK(close(ends[0]) == 0 && close(ends[1]) == 0);
+}
+
 const struct test abuse_tests[] = {
+    {"a_child_does_not_keep_the_directory_of_its_dead_parent",
+     a_child_does_not_keep_the_directory_of_its_dead_parent, 0},
     {"a_child_is_refused_and_its_parent_goes_on", a_child_is_refused_and_its_parent_goes_on, 0},
     {"sixty_four_threads_on_one_handle", sixty_four_threads_on_one_handle, 0},
     {"many_threads_look_at_one_batch", many_threads_look_at_one_batch, 0},

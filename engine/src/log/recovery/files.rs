@@ -67,9 +67,8 @@ impl Run<'_> {
     }
 
     fn hide(&mut self, base: u64, error: Error) {
-        self.report.damaged_places += 1;
         self.damage.of_files = true;
-        self.damage.note(error.clone());
+        self.note_damage(error.clone());
         self.hidden.insert(base, error);
     }
 
@@ -105,9 +104,8 @@ impl Run<'_> {
             // Flushed before the file got its name, so no crash leaves it so; and the end of the
             // log may be in there, whose groups prove themselves.
             Err(error @ Error::Corrupt { .. }) if base == end => {
-                self.report.damaged_places += 1;
                 self.damage.of_files = true;
-                self.damage.note(error);
+                self.note_damage(error);
                 self.segments.insert(base, Arc::new(Segment::new(self.id, base, len)));
             }
             // Not made by this log, or not where it would be: left alone.
