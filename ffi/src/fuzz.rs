@@ -47,7 +47,7 @@ fn bytes_of<T: Plain>(value: &T) -> &[u8] {
 }
 
 fn options<T: Plain>(bytes: &[u8], with: impl Fn(&T)) {
-    let said = bytes.first_chunk().map_or(0, |size| u64::from_le_bytes(*size));
+    let said = memory(8, bytes)[0];
     let size = usize::try_from(said).unwrap_or(usize::MAX);
     // Whatever is no size must be refused by it alone.
     let is_one = (8..=SIZE_MAX).contains(&size) && size.is_multiple_of(8);

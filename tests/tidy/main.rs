@@ -1,8 +1,8 @@
 //! Style as an executable check: `cargo test -p ringlog-tests --test tidy`.
 //!
 //! [`layers`] holds the layer table of `docs/design.md`, [`style`] what one source file may look
-//! like, [`tree`] what may lie in the repository, [`inventory`] the page of all `unsafe` code. Each of
-//! them is also fed what it must refuse.
+//! like, [`tree`] what may lie in the repository, [`inventory`] the page of all `unsafe` code. Each
+//! of them is also fed what it must refuse.
 
 mod inventory;
 mod layers;

@@ -30,7 +30,7 @@ use flight::{Flight, Round, Step, of_user_data};
 
 /// All that a ring of ours is ever asked for.
 const OPCODES: [u8; 3] = [opcode::Write::CODE, opcode::Fsync::CODE, opcode::PollAdd::CODE];
-/// Calls of `io_uring_register` that are made after the ring was enabled, as in the kernel's header.
+/// Calls of `io_uring_register` made after the ring was enabled, as in the kernel's header.
 const UNREGISTER_FILES: u8 = 3;
 const REGISTER_EVENTFD: u8 = 4;
 /// Entries that can be handed over at once.
@@ -323,9 +323,9 @@ impl Uring {
     }
 }
 
-/// Once it is enabled, the ring takes nothing but what this driver submits: neither a fault here nor
-/// whoever gets hold of its descriptor can open files or sockets through it, and system-call filters
-/// do not see inside.
+/// Once it is enabled, the ring takes nothing but what this driver submits: neither a fault here
+/// nor whoever gets hold of its descriptor can open files or sockets through it, which no filter of
+/// system calls would see.
 fn restrict(submitter: &Submitter<'_>) -> io::Result<()> {
     let registers = [UNREGISTER_FILES, REGISTER_EVENTFD];
     let mut allowed: Vec<Restriction> = OPCODES.into_iter().map(Restriction::sqe_op).collect();
