@@ -57,7 +57,7 @@ fn options<T: Plain>(bytes: &[u8], with: impl Fn(&T)) {
     let Ok(value) = read else { return };
     assert!(is_one && size >= T::FIRST_SIZE, "a struct of {size} bytes");
     let ours = size_of::<T>().min(size);
-    let given: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let given: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     assert_eq!(bytes_of(&value)[..ours], given[..ours], "what was given");
     assert!(bytes_of(&value)[ours..].iter().all(|byte| *byte == 0), "what was not given");
     assert!(given[ours..].iter().all(|byte| *byte == 0), "asked for more than there is");
@@ -69,12 +69,15 @@ fn options<T: Plain>(bytes: &[u8], with: impl Fn(&T)) {
 fn longer_says_the_same<T: Plain>(words: &[u64], ours: usize) {
     let mut longer = words.to_vec();
     longer.resize(longer.len().max(size_of::<T>() / 8) + 3, 0);
+    if longer.len() * 8 > SIZE_MAX {
+        return;
+    }
     longer[0] = longer.len() as u64 * 8;
     // SAFETY: as long as it says.
     let read = unsafe { sized::read_options(longer.as_ptr().cast::<T>()) };
     let value = read.unwrap_or_else(|_| panic!("{}: refused only for its length", T::NAME));
     assert_eq!(bytes_of(&value)[8..ours], {
-        let given: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let given: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         given[8..ours].to_vec()
     });
 }
@@ -111,20 +114,22 @@ fn records(data: &[u8]) {
             n_headers: if input.byte() == 255 { usize::MAX } else { n_headers.min(4) },
             timestamp_ms: [0, 1, i64::MIN, i64::MAX, -1][input.byte() % 5],
         };
-        if record.n_headers == usize::MAX {
+        // Sizes that are refused before the first record is looked at.
+        if record.n_headers == usize::MAX || !element.is_multiple_of(8) {
             continue;
         }
         let from = index * element / 8;
         for (word, at) in bytes_of(&record).chunks(8).zip(from..from + element / 8) {
             let mut whole = [0; 8];
             whole.copy_from_slice(word);
-            words[at] = u64::from_ne_bytes(whole);
+            words[at] = u64::from_le_bytes(whole);
         }
         if let Some(beyond) = words.get_mut(from + 7).filter(|_| element > 56) {
             *beyond = u64::from(input.byte() == 1);
         }
     }
-    let beyond = (0..count).any(|at| element > 56 && words[at * element / 8 + 7] != 0);
+    let is_longer = element > 56 && element.is_multiple_of(8);
+    let beyond = (0..count).any(|at| is_longer && words[at * element / 8 + 7] != 0);
     let with = |records: &[Record<'_>]| Ok(records.len());
     // SAFETY: so many elements of that length, whose pointers lead to `headers` and `payload`.
     let taken = unsafe { input::with_records(words.as_ptr().cast(), count, element, with) };

@@ -1,6 +1,7 @@
 //! The data directory against other hands: who may read what is made in it, where the engine can be
 //! led by links, renames and names, and what a child inherits.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap here is a failed test")]
+#![allow(clippy::case_sensitive_file_extension_comparisons, reason = "names of our own making")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -162,10 +163,9 @@ fn no_descriptor_is_left_to_a_program_that_is_started() {
         let start = partition.info().unwrap().log_start;
         let extents = partition.extents(start, 1 << 20).unwrap();
         let queue = engine.completion_queue(16).unwrap();
-        let follower = Engine::options().read_only(true).open(dir.path()).unwrap();
-        let followed = follower.topic("async").unwrap().partition(0).unwrap();
-        let mut followed = followed.reader(Start::Earliest).unwrap();
-        followed.next_batch().unwrap();
+        let beside = Engine::options().read_only(true).open(dir.path()).unwrap();
+        let theirs = beside.topic("async").unwrap().partition(0).unwrap();
+        theirs.reader(Start::Earliest).unwrap().next_batch().unwrap();
         for (descriptor, target) in descriptors() {
             if before.contains_key(&descriptor) {
                 continue;
@@ -285,9 +285,8 @@ fn a_directory_renamed_under_the_engine_is_still_its_own() {
     for backend in [Backend::Auto, Backend::Plain] {
         let engine = small().backend(backend).open(&old).unwrap();
         fill(&engine);
-        let follower = Engine::options().read_only(true).open(&old).unwrap();
-        let followed = partition(&follower, "sync");
-        let mut followed = followed.reader(Start::Latest).unwrap();
+        let beside = Engine::options().read_only(true).open(&old).unwrap();
+        let mut reader = partition(&beside, "sync").reader(Start::Latest).unwrap();
         fs::rename(&old, &new).unwrap();
         // A stranger's directory takes the name.
         fs::create_dir(&old).unwrap();
@@ -300,8 +299,8 @@ fn a_directory_renamed_under_the_engine_is_still_its_own() {
         let name = if backend == Backend::Auto { "one" } else { "two" };
         engine.create_topic(TopicSpec::new(name)).unwrap();
         let end = partition(&engine, "sync").info().unwrap().end;
-        while followed.next_offset() < end {
-            assert!(followed.next_timeout(DEADLINE).unwrap().is_some(), "the follower lost it");
+        while reader.next_offset() < end {
+            assert!(reader.next_timeout(DEADLINE).unwrap().is_some(), "the follower lost it");
         }
         engine.close(DEADLINE).unwrap();
         assert_eq!(fs::read_dir(&old).unwrap().count(), 0, "something went to the old name");
@@ -367,6 +366,6 @@ fn the_name_of_a_topic_is_never_a_path() {
     assert_eq!(top, expected.map(str::to_owned).into());
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "beside the data directory");
     let files = walk(&data);
-    let named = files.keys().filter(|path| names[4..].iter().any(|name| path.ends_with(name)));
-    assert_eq!(named.count(), 0);
+    let strays = files.keys().filter(|path| names[4..].iter().any(|name| path.ends_with(name)));
+    assert_eq!(strays.count(), 0);
 }

@@ -224,7 +224,7 @@ impl RawSegment {
 impl RawStream {
     fn decode(&self) -> Result<StreamEntry, CheckpointError> {
         // A log start beyond the end would hide what is appended next.
-        let ordered = self.log_start <= self.end && self.end.get() <= i64::MAX as u64;
+        let ordered = self.log_start <= self.end && i64::try_from(self.end.get()).is_ok();
         let in_range = self.stream.get() < crate::limits::STREAMS_MAX && self.zero.get() == 0;
         if !ordered || !in_range {
             return Err(CheckpointError::Field("stream"));

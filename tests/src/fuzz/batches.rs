@@ -43,10 +43,7 @@ pub(super) fn seal(batch: &mut [u8]) {
 }
 
 fn one_batch(bytes: &[u8]) {
-    let header = match check(bytes) {
-        Ok(header) => header,
-        Err(_) => return refused(bytes),
-    };
+    let Ok(header) = check(bytes) else { return refused(bytes) };
     assert_eq!(BatchHeader::decode(bytes), Ok(header));
     assert_eq!(header.len_bytes, bytes.len());
     assert!(verify_crc(bytes));

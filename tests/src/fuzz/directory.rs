@@ -104,7 +104,9 @@ fn patch(world: &World, dice: &mut Dice) {
     let from = place as usize;
     let patched = &mut bytes[from..from + len as usize];
     if kind < 9 {
-        patched.iter_mut().for_each(|byte| *byte = dice.below(256) as u8);
+        for byte in patched {
+            *byte = dice.below(256) as u8;
+        }
     } else if let Some(first) = patched.first_mut() {
         *first ^= 1 << dice.below(8);
     }

@@ -47,7 +47,7 @@ pub const TARGETS: &[(&str, Target)] = &[
 /// If there is none.
 pub fn target(name: &str) -> Target {
     let found = TARGETS.iter().find(|(known, _)| *known == name);
-    found.map(|(_, target)| *target).unwrap_or_else(|| panic!("no target is called {name}"))
+    found.unwrap_or_else(|| panic!("no target is called {name}")).1
 }
 
 /// `N` bytes at `at`, if they are there.
