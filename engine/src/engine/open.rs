@@ -209,7 +209,7 @@ fn start_threads(
         .inspect_err(|_| all.iter().for_each(|control| control.close()))
 }
 
-pub(super) fn not_a_directory(disk: &dyn Disk, reason: &str) -> Error {
+pub(crate) fn not_a_directory(disk: &dyn Disk, reason: &str) -> Error {
     Error::NotADataDirectory { path: disk.root().to_path_buf(), reason: reason.to_owned() }
 }
 

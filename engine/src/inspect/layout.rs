@@ -80,9 +80,9 @@ impl Layout {
         }
     }
 
-    fn read_once(disk: &dyn Disk, id: LogId) -> Result<Self> {
-        let dir = id.dir();
-        let mut layout = Self {
+    /// Of a log without a file.
+    pub(super) fn nothing(id: LogId) -> Self {
+        Self {
             id,
             checkpoint: None,
             checkpoints: Vec::new(),
@@ -92,8 +92,12 @@ impl Layout {
             ring_bytes: None,
             findings: Vec::new(),
             total_bytes: 0,
-            dir,
-        };
+            dir: id.dir(),
+        }
+    }
+
+    fn read_once(disk: &dyn Disk, id: LogId) -> Result<Self> {
+        let mut layout = Self::nothing(id);
         let listed = disk.list(&layout.dir).map_err(io_error(disk, "list", &layout.dir))?;
         let mut found = BTreeMap::new();
         let mut sequences = Vec::new();
