@@ -56,6 +56,32 @@ struct ArrowArray;
 #define RINGLOG_APPEND_NO_WAIT 4
 
 /*
+ Do not compress the batch. This or another of `RINGLOG_APPEND_COMPRESSION_*`, or none: as the
+ topic says. A ready-made batch stays as it is.
+ */
+#define RINGLOG_APPEND_COMPRESSION_NONE 8
+
+/*
+ Compress the batch with gzip.
+ */
+#define RINGLOG_APPEND_COMPRESSION_GZIP 16
+
+/*
+ Compress the batch with snappy.
+ */
+#define RINGLOG_APPEND_COMPRESSION_SNAPPY 32
+
+/*
+ Compress the batch with lz4.
+ */
+#define RINGLOG_APPEND_COMPRESSION_LZ4 64
+
+/*
+ Compress the batch with zstd.
+ */
+#define RINGLOG_APPEND_COMPRESSION_ZSTD 128
+
+/*
  The view's timestamp is the time of its append, not its record's own.
  */
 #define RINGLOG_VIEW_APPEND_TIME 1
@@ -66,7 +92,7 @@ struct ArrowArray;
 #define RINGLOG_OP_APPEND 1
 
 /*
- A completion of `ringlog_submit_read`.
+ A completion of `ringlog_submit_read` or `ringlog_submit_topic_read`.
  */
 #define RINGLOG_OP_READ 2
 
@@ -323,6 +349,12 @@ typedef struct ringlog_topic ringlog_topic;
 typedef struct ringlog_topic_list ringlog_topic_list;
 
 /*
+ Reads all partitions of a topic, one thread at a time. Holds its engine open; the caller's until
+ `ringlog_topic_reader_free`.
+ */
+typedef struct ringlog_topic_reader ringlog_topic_reader;
+
+/*
  0: done; below 0: one of `RINGLOG_E_*`. Not an enum, so that a newer library may say more.
  */
 typedef int32_t ringlog_status;
@@ -410,9 +442,9 @@ typedef struct ringlog_view {
    */
   uint32_t flags;
   /*
-   0.
+   The partition it was read from.
    */
-  uint32_t reserved;
+  uint32_t partition;
 } ringlog_view;
 
 /*
@@ -432,7 +464,7 @@ typedef struct ringlog_completion {
    */
   uint32_t op;
   /*
-   The partition appended to or read from; 0 of a flush.
+   The partition appended to or read from; 0 of a flush, and of a topic's read that failed.
    */
   uint32_t partition;
   /*
@@ -974,6 +1006,18 @@ ringlog_status ringlog_batch_bytes(const struct ringlog_batch *batch,
                                    struct ringlog_error **error);
 
 /*
+ The partition that the record batch at index `part` was read from. On success it is in
+ `*partition`.
+
+ Thread-safe, never blocks.
+ Errors: `INVALID_ARGUMENT` beyond the last.
+ */
+ringlog_status ringlog_batch_partition(const struct ringlog_batch *batch,
+                                       size_t part,
+                                       uint32_t *partition,
+                                       struct ringlog_error **error);
+
+/*
  One more owner; gives the same batch, or NULL for NULL. Thread-safe, never blocks.
  */
 struct ringlog_batch *ringlog_batch_ref(const struct ringlog_batch *batch);
@@ -1067,20 +1111,6 @@ ringlog_status ringlog_submit_batch(const struct ringlog_stream *stream,
                                     uint32_t flags,
                                     uint64_t tag,
                                     struct ringlog_error **error);
-
-/*
- Asks for what comes next: `cq` gives one record batch under `tag` as soon as there is one, which
- may be at once. Until then the reader is the queue's: other calls with it are refused with
- `IN_USE`; it may be freed. Submit it again for more.
-
- One thread at a time. Does not wait, but where there is a batch may read it from the disk.
- Errors: `QUEUE_FULL` (poll first), `IN_USE`: there will be no completion. What reading meets
- comes with the completion.
- */
-ringlog_status ringlog_submit_read(struct ringlog_reader *reader,
-                                   const struct ringlog_cq *cq,
-                                   uint64_t tag,
-                                   struct ringlog_error **error);
 
 /*
  Makes durable whatever has been appended up to now, in topics of either class.
@@ -1308,6 +1338,34 @@ ringlog_status ringlog_topic_partition_for(const struct ringlog_topic *topic,
                                            struct ringlog_error **error);
 
 /*
+ Asks for what comes next: `cq` gives one record batch under `tag` as soon as there is one, which
+ may be at once. Until then the reader is the queue's: other calls with it are refused with
+ `IN_USE`; it may be freed. Submit it again for more.
+
+ One thread at a time. Does not wait, but where there is a batch may read it from the disk.
+ Errors: `QUEUE_FULL` (poll first), `IN_USE`: there will be no completion. What reading meets
+ comes with the completion.
+ */
+ringlog_status ringlog_submit_read(struct ringlog_reader *reader,
+                                   const struct ringlog_cq *cq,
+                                   uint64_t tag,
+                                   struct ringlog_error **error);
+
+/*
+ As `ringlog_submit_read`, of all partitions of a topic: one record batch of any of them
+ completes it. `partition` of the completion is its partition, and 0 where there is an error
+ instead.
+
+ One thread at a time. Does not wait, but where there is a batch may read it from the disk.
+ Errors: `QUEUE_FULL` (poll first), `IN_USE`: there will be no completion. What reading meets
+ comes with the completion.
+ */
+ringlog_status ringlog_submit_topic_read(struct ringlog_topic_reader *reader,
+                                         const struct ringlog_cq *cq,
+                                         uint64_t tag,
+                                         struct ringlog_error **error);
+
+/*
  A reader of a partition from `start` (`RINGLOG_START_*`) and `at` on. `flags` are
  `RINGLOG_READ_*`. On success `*reader` is the caller's until `ringlog_reader_free`.
 
@@ -1334,8 +1392,7 @@ ringlog_status ringlog_reader_open(const struct ringlog_stream *stream,
  One thread at a time. Blocks up to `timeout_ns` (0: not at all) until there is something.
  Errors: `CORRUPT` names file and byte, and the reader stays before the damage;
  `OFFSET_OUT_OF_RANGE` if the place was trimmed meanwhile; `TRUNCATED` on a read-only engine;
- `IO`, `PINNED`, `CLOSED`; `IN_USE` while another
- call or a submitted read uses the reader.
+ `IO`, `PINNED`, `CLOSED`; `IN_USE` while another call or a submitted read uses the reader.
  */
 ringlog_status ringlog_reader_next(struct ringlog_reader *reader,
                                    size_t max_bytes,
@@ -1582,6 +1639,72 @@ ringlog_status ringlog_stream_describe(const struct ringlog_stream *stream,
  `ringlog_engine_free`.
  */
 void ringlog_stream_free(struct ringlog_stream *stream);
+
+/*
+ A reader of all partitions of a topic, each from `start` (`RINGLOG_START_*`) and `at` on; an
+ offset is taken for that of every partition. `flags` are `RINGLOG_READ_*`. On success `*reader`
+ is the caller's until `ringlog_topic_reader_free`; it may outlive `topic`.
+
+ What `ringlog_reader_open` says of visibility holds for each partition.
+
+ Thread-safe. Does not wait; for a time it reads about a record batch of each partition.
+ Errors: as `ringlog_reader_open`, of any partition.
+ */
+ringlog_status ringlog_topic_reader_open(const struct ringlog_topic *topic,
+                                         uint32_t start,
+                                         int64_t at,
+                                         uint32_t flags,
+                                         struct ringlog_topic_reader **reader,
+                                         struct ringlog_error **error);
+
+/*
+ What comes next: whole record batches, one at least, and more while they are there at once and
+ together below `max_bytes` (0: just one), in turns between the partitions that have something,
+ in order within each. `partition` of a view, or `ringlog_batch_partition`, says where it is
+ from. On success `*batch` is the caller's until `ringlog_batch_free`, or NULL if nothing came in
+ any partition in time. The first batch of a partition may begin before the offset asked for; the
+ views start there.
+
+ One thread at a time. Blocks up to `timeout_ns` (0: not at all) until there is something.
+ Errors: as `ringlog_reader_next`, for one partition, which stays where it was; the next call
+ goes on with the others. `CLOSED`, `LATCHED` when everything is read and a log of the topic
+ takes no appends any more.
+ */
+ringlog_status ringlog_topic_reader_next(struct ringlog_topic_reader *reader,
+                                         size_t max_bytes,
+                                         int64_t timeout_ns,
+                                         struct ringlog_batch **batch,
+                                         struct ringlog_error **error);
+
+/*
+ Goes on elsewhere in one partition: see `ringlog_reader_open`.
+
+ One thread at a time. Does not wait; for a time it reads about a record batch.
+ Errors: `UNKNOWN_PARTITION`, `OFFSET_OUT_OF_RANGE` (or, for a time, `CORRUPT`, `IO`, `PINNED`),
+ the reader staying where it was; `IN_USE`.
+ */
+ringlog_status ringlog_topic_reader_seek(struct ringlog_topic_reader *reader,
+                                         uint32_t partition,
+                                         uint32_t start,
+                                         int64_t at,
+                                         struct ringlog_error **error);
+
+/*
+ The offset of the next record of one partition. On success it is in `*offset`.
+
+ One thread at a time. Never blocks.
+ Errors: `UNKNOWN_PARTITION`, `IN_USE`.
+ */
+ringlog_status ringlog_topic_reader_position(const struct ringlog_topic_reader *reader,
+                                             uint32_t partition,
+                                             uint64_t *offset,
+                                             struct ringlog_error **error);
+
+/*
+ Frees the reader; NULL is fine. Batches it gave stay. A submitted read completes all the same.
+ Blocks only if it is the engine's last handle: see `ringlog_engine_free`.
+ */
+void ringlog_topic_reader_free(struct ringlog_topic_reader *reader);
 
 /*
  The library's version: major * 1000000 + minor * 1000 + patch, as `RINGLOG_VERSION` of the

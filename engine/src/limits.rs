@@ -108,6 +108,10 @@ pub const SEND_CHUNK_BYTES: u64 = 2 << 20;
 pub const SEND_PIECES_MAX: usize = 64;
 /// Default of the most bytes that batches still held may pin.
 pub const PINNED_BYTES_MAX_DEFAULT: u64 = 1 << 30;
+/// Mapped segments that a log keeps when their last reader is gone.
+pub const KEPT_MAPS_MAX: usize = 16;
+/// Most bytes that these have.
+pub const KEPT_BYTES_MAX: usize = 512 << 20;
 /// Buffers of read windows that an engine keeps for the next ones.
 pub const SPARE_WINDOWS_MAX: usize = 4;
 /// What the readers of a topic's partitions fetch at once, together, while they have something.

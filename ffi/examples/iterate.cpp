@@ -32,6 +32,17 @@ int main(int argc, char **argv) {
                       << since.position() << '\n';
         }
 
+        ringlog_topic_options options = ringlog::topic_options();
+        options.partitions = 4;
+        options.compression = RINGLOG_COMPRESSION_LZ4;
+        ringlog::Topic tables = engine.open_or_create_topic("tables", options);
+        tables.append_many({{"table 1", "free"}, {"table 2", "taken"}, {"table 3", "free"}});
+        std::size_t count = 0;
+        for (const ringlog::Batch &batch : tables.reader()) { // All partitions, in turns.
+            count += batch.size();
+        }
+        std::cout << count << " records in " << tables.info().partitions << " partitions\n";
+
         try {
             engine.topic("no such topic");
         } catch (const ringlog::Error &error) {

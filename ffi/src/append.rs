@@ -1,6 +1,6 @@
 //! Appending, blocking. The bytes are taken before a call returns.
 
-use ringlog::{Ack, AppendOptions, Appended, Offset};
+use ringlog::{Ack, AppendOptions, Appended, Compression, Offset};
 
 use crate::error::{Failure, ringlog_error};
 use crate::guard;
@@ -16,17 +16,51 @@ pub const RINGLOG_APPEND_DURABLE: u32 = 2;
 /// Do not wait for room: `BUSY` if the ring is full.
 pub const RINGLOG_APPEND_NO_WAIT: u32 = 4;
 
+/// Do not compress the batch. This or another of `RINGLOG_APPEND_COMPRESSION_*`, or none: as the
+/// topic says. A ready-made batch stays as it is.
+pub const RINGLOG_APPEND_COMPRESSION_NONE: u32 = 8;
+/// Compress the batch with gzip.
+pub const RINGLOG_APPEND_COMPRESSION_GZIP: u32 = 16;
+/// Compress the batch with snappy.
+pub const RINGLOG_APPEND_COMPRESSION_SNAPPY: u32 = 32;
+/// Compress the batch with lz4.
+pub const RINGLOG_APPEND_COMPRESSION_LZ4: u32 = 64;
+/// Compress the batch with zstd.
+pub const RINGLOG_APPEND_COMPRESSION_ZSTD: u32 = 128;
+
+const LEVELS: &[(u32, Ack)] =
+    &[(RINGLOG_APPEND_WRITTEN, Ack::Written), (RINGLOG_APPEND_DURABLE, Ack::Durable)];
+const COMPRESSIONS: &[(u32, Compression)] = &[
+    (RINGLOG_APPEND_COMPRESSION_NONE, Compression::None),
+    (RINGLOG_APPEND_COMPRESSION_GZIP, Compression::Gzip),
+    (RINGLOG_APPEND_COMPRESSION_SNAPPY, Compression::Snappy),
+    (RINGLOG_APPEND_COMPRESSION_LZ4, Compression::Lz4),
+    (RINGLOG_APPEND_COMPRESSION_ZSTD, Compression::Zstd),
+];
+
+/// Takes out of `flags` the first of `table` that is set. A second one would contradict it, and is
+/// left in for the caller to refuse.
+fn one_of<T: Copy>(table: &[(u32, T)], flags: &mut u32) -> Option<T> {
+    let (flag, value) = table.iter().find(|(flag, _)| *flags & flag != 0)?;
+    *flags &= !flag;
+    Some(*value)
+}
+
 /// What the flags and timeout of an append ask for.
 pub(crate) fn append_options(flags: u32, timeout_ns: i64) -> Result<AppendOptions, Failure> {
-    let known = RINGLOG_APPEND_WRITTEN | RINGLOG_APPEND_DURABLE | RINGLOG_APPEND_NO_WAIT;
-    let levels = flags & (RINGLOG_APPEND_WRITTEN | RINGLOG_APPEND_DURABLE);
-    if flags & !known != 0 || levels.count_ones() > 1 {
-        return Err(Failure::invalid(format!("flags {flags:#x} of an append")));
+    let mut rest = flags & !RINGLOG_APPEND_NO_WAIT;
+    let level = one_of(LEVELS, &mut rest);
+    let compression = one_of(COMPRESSIONS, &mut rest);
+    if rest != 0 {
+        let message = format!("flags {flags:#x} of an append: unknown, or contradict each other");
+        return Err(Failure::invalid(message));
     }
     let mut options = AppendOptions::default().wait_for_room(flags & RINGLOG_APPEND_NO_WAIT == 0);
-    if levels != 0 {
-        let durable = levels == RINGLOG_APPEND_DURABLE;
-        options = options.ack(if durable { Ack::Durable } else { Ack::Written });
+    if let Some(level) = level {
+        options = options.ack(level);
+    }
+    if let Some(compression) = compression {
+        options = options.compression(compression);
     }
     if let Some(timeout) = input::timeout(timeout_ns)? {
         options = options.timeout(timeout);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use ringlog::{Batch, BatchIter, Headers, RecordView};
+use ringlog::{Batch, BatchIter, Headers, RecordView, TimestampType};
 
 use crate::error::{Failure, ringlog_error};
 use crate::guard::{self, Health};
@@ -15,10 +15,6 @@ use crate::status::ringlog_status;
 
 /// The view's timestamp is the time of its append, not its record's own.
 pub const RINGLOG_VIEW_APPEND_TIME: u32 = 1;
-
-/// Where a record batch keeps its attributes, and the bit in them that says append time.
-const ATTRIBUTES_AT: usize = 21;
-const APPEND_TIME_BIT: u8 = 1 << 3;
 
 /// One or more record batches, as a reader gave them. Immutable, thread-safe, counted: each
 /// `ringlog_batch_ref` asks for one more `ringlog_batch_free`.
@@ -67,8 +63,8 @@ pub struct ringlog_view {
     pub headers: ringlog_bytes,
     /// `RINGLOG_VIEW_*` added up.
     pub flags: u32,
-    /// 0.
-    pub reserved: u32,
+    /// The partition it was read from.
+    pub partition: u32,
 }
 
 // SAFETY: integers and pointers without padding, for which zero is a value.
@@ -90,6 +86,11 @@ pub(crate) fn give(parts: Vec<Batch>, health: &Arc<Health>) -> *mut ringlog_batc
         len,
     });
     Arc::into_raw(batch).cast_mut()
+}
+
+/// As [`give`]; NULL where there are none.
+pub(crate) fn give_some(parts: Vec<Batch>, health: &Arc<Health>) -> *mut ringlog_batch {
+    if parts.is_empty() { std::ptr::null_mut() } else { give(parts, health) }
 }
 
 /// How many records of a batch its reader shows: those from where it stood on.
@@ -136,6 +137,11 @@ pub unsafe extern "C" fn ringlog_batch_views(
 }
 
 impl ringlog_batch {
+    fn part(&self, part: usize) -> Result<&Batch, Failure> {
+        let beyond = || Failure::invalid(format!("record batch {part} of {}", self.parts.len()));
+        self.parts.get(part).ok_or_else(beyond)
+    }
+
     /// Writes views from index `from` on; how many.
     fn views(&self, from: usize, to: &mut OutArray<ringlog_view>) -> Result<usize, Failure> {
         if from >= self.len || to.capacity() == 0 {
@@ -152,10 +158,10 @@ impl ringlog_batch {
         let wanted = to.capacity().min(self.len - from);
         let mut done = 0;
         while done < wanted {
-            let flags = self.flags(cursor.part);
+            let of = self.origin(cursor.part);
             while done < wanted {
                 match cursor.records.next() {
-                    Some(view) => to.write(done, view_of(&view?, flags)),
+                    Some(view) => to.write(done, view_of(&view?, of)),
                     None => break,
                 }
                 done += 1;
@@ -201,22 +207,31 @@ impl ringlog_batch {
         next < self.parts.len()
     }
 
-    fn flags(&self, part: usize) -> u32 {
-        let attributes = self.parts[part].bytes().get(ATTRIBUTES_AT + 1).copied().unwrap_or(0);
-        if attributes & APPEND_TIME_BIT == 0 { 0 } else { RINGLOG_VIEW_APPEND_TIME }
+    fn origin(&self, part: usize) -> Origin {
+        let part = &self.parts[part];
+        let append_time = part.timestamps() == TimestampType::AppendTime;
+        let flags = if append_time { RINGLOG_VIEW_APPEND_TIME } else { 0 };
+        Origin { flags, partition: part.partition().0 }
     }
 }
 
+/// What all records of one part have in common.
+#[derive(Clone, Copy)]
+struct Origin {
+    flags: u32,
+    partition: u32,
+}
+
 #[inline]
-fn view_of(record: &RecordView<'_>, flags: u32) -> ringlog_view {
+fn view_of(record: &RecordView<'_>, of: Origin) -> ringlog_view {
     ringlog_view {
         offset: record.offset().0,
         timestamp_ms: record.timestamp_ms(),
         key: ringlog_bytes::of(record.key()),
         value: ringlog_bytes::of(record.value()),
         headers: ringlog_bytes::of(Some(record.headers().encoded())),
-        flags,
-        reserved: 0,
+        flags: of.flags,
+        partition: of.partition,
     }
 }
 
@@ -276,10 +291,28 @@ pub unsafe extern "C" fn ringlog_batch_bytes(
         // SAFETY: NULL or valid for the call, as the header asks.
         let (batch, bytes) = unsafe { (need(batch)?, out(bytes, "the bytes")?) };
         let _entered = batch.health.enter()?;
-        let found = batch.parts.get(part).ok_or_else(|| {
-            Failure::invalid(format!("record batch {part} of {}", batch.parts.len()))
-        })?;
-        bytes.write(ringlog_bytes::of(Some(found.bytes())));
+        bytes.write(ringlog_bytes::of(Some(batch.part(part)?.bytes())));
+        Ok(())
+    })
+}
+
+/// The partition that the record batch at index `part` was read from. On success it is in
+/// `*partition`.
+///
+/// Thread-safe, never blocks.
+/// Errors: `INVALID_ARGUMENT` beyond the last.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ringlog_batch_partition(
+    batch: *const ringlog_batch,
+    part: usize,
+    partition: *mut u32,
+    error: *mut *mut ringlog_error,
+) -> ringlog_status {
+    guard::call(error, || {
+        // SAFETY: NULL or valid for the call, as the header asks.
+        let (batch, partition) = unsafe { (need(batch)?, out(partition, "the partition")?) };
+        let _entered = batch.health.enter()?;
+        partition.write(batch.part(part)?.partition().0);
         Ok(())
     })
 }

@@ -1,12 +1,11 @@
 //! The completion queue: appends, reads and flushes are submitted from any thread, their outcomes
 //! are taken in by one poller. The engine's own, with readers lent to it while they wait.
 
-use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use ringlog::{Appended, Batch, Completion, CompletionQueue, Outcome, Reader};
+use ringlog::{Appended, Batch, Completion, CompletionQueue, Outcome, Reader, TopicReader};
 
 use crate::append::append_options;
 use crate::batch::{self, ringlog_batch};
@@ -15,14 +14,14 @@ use crate::error::{self, Failure, ringlog_error};
 use crate::guard::{self, Entered, Health};
 use crate::handle::{self, Handle, Tag, need, out};
 use crate::input::{self, RINGLOG_DEFAULT_TIMEOUT, ringlog_bytes, ringlog_record};
-use crate::reader::{Shared, ringlog_reader};
+use crate::lend::{Lender, Loans};
 use crate::sized::{OutArray, Plain};
 use crate::status::{RINGLOG_E_OTHER, RINGLOG_OK, ringlog_status};
 use crate::topic::{enter_stream, ringlog_stream};
 
 /// A completion of `ringlog_submit_append` or `ringlog_submit_batch`.
 pub const RINGLOG_OP_APPEND: u32 = 1;
-/// A completion of `ringlog_submit_read`.
+/// A completion of `ringlog_submit_read` or `ringlog_submit_topic_read`.
 pub const RINGLOG_OP_READ: u32 = 2;
 /// A completion of `ringlog_submit_flush`.
 pub const RINGLOG_OP_FLUSH: u32 = 3;
@@ -31,18 +30,11 @@ pub const RINGLOG_OP_FLUSH: u32 = 3;
 /// until `ringlog_cq_free`.
 pub struct ringlog_cq {
     tag: Tag,
-    queue: CompletionQueue,
+    pub(crate) queue: CompletionQueue,
     health: Arc<Health>,
-    lent: Mutex<Lent>,
+    pub(crate) loans: Mutex<Loans>,
     /// Kept between polls for its memory.
     scratch: Mutex<Vec<Completion>>,
-}
-
-/// Readers that the queue has, by a number of ours: tags are the caller's and may repeat.
-#[derive(Default)]
-struct Lent {
-    readers: HashMap<u64, (u64, Arc<Shared>)>,
-    numbers: u64,
 }
 
 impl Handle for ringlog_cq {
@@ -68,7 +60,7 @@ pub struct ringlog_completion {
     pub status: ringlog_status,
     /// `RINGLOG_OP_*`.
     pub op: u32,
-    /// The partition appended to or read from; 0 of a flush.
+    /// The partition appended to or read from; 0 of a flush, and of a topic's read that failed.
     pub partition: u32,
     /// 0.
     pub reserved: u32,
@@ -95,7 +87,7 @@ const _: () = assert!(size_of::<ringlog_completion>() == 56);
 ///
 /// # Safety
 /// `cq` is NULL or was given out and not freed, and is not freed during `'a`.
-unsafe fn enter_cq<'a>(
+pub(crate) unsafe fn enter_cq<'a>(
     cq: *const ringlog_cq,
     health: &Arc<Health>,
 ) -> Result<(&'a ringlog_cq, Entered<'a>), Failure> {
@@ -126,7 +118,7 @@ pub unsafe extern "C" fn ringlog_cq_new(
             tag: Tag::new::<ringlog_cq>(),
             queue: engine.engine.completion_queue(capacity)?,
             health: Arc::clone(&engine.health),
-            lent: Mutex::default(),
+            loans: Mutex::default(),
             scratch: Mutex::default(),
         }));
         Ok(())
@@ -215,7 +207,14 @@ impl ringlog_cq {
                     (to.first_offset, to.last_offset) = (first.0, last.0);
                 });
             }
-            Outcome::Read { reader, result } => self.read_done(&mut to, *reader, result),
+            Outcome::Read { reader, result } => {
+                self.take_back(&mut to, Returned::Reader(*reader));
+                self.read_done(&mut to, result);
+            }
+            Outcome::TopicRead { reader, result } => {
+                self.take_back(&mut to, Returned::Topic(*reader));
+                self.read_done(&mut to, result);
+            }
             Outcome::Flush(result) => {
                 to.op = RINGLOG_OP_FLUSH;
                 to.set(result, |_, ()| {});
@@ -228,25 +227,37 @@ impl ringlog_cq {
         to
     }
 
-    fn read_done(
-        &self,
-        to: &mut ringlog_completion,
-        reader: Reader,
-        result: ringlog::Result<Batch>,
-    ) {
-        to.op = RINGLOG_OP_READ;
-        let lent = self.lent.lock().readers.remove(&to.tag);
-        if let Some((tag, shared)) = lent {
-            (to.tag, to.partition) = (tag, shared.partition.0);
-            *shared.reader.lock() = Some(reader);
+    /// The reader goes back to its handle, and the completion gets the caller's tag.
+    fn take_back(&self, to: &mut ringlog_completion, reader: Returned) {
+        let Some(loan) = self.loans.lock().end(to.tag) else { return };
+        to.tag = loan.tag;
+        match (loan.of, reader) {
+            (Lender::Reader(partition, lender), Returned::Reader(reader)) => {
+                to.partition = partition.0;
+                lender.give_back(reader);
+            }
+            (Lender::Topic(lender), Returned::Topic(reader)) => lender.give_back(reader),
+            // A loan's number is used once, so that this does not happen.
+            _ => {}
         }
+    }
+
+    fn read_done(&self, to: &mut ringlog_completion, result: ringlog::Result<Batch>) {
+        to.op = RINGLOG_OP_READ;
         to.set(result, |to, batch| {
+            to.partition = batch.partition().0;
             let first = batch.iter().next().and_then(Result::ok).map(|view| view.offset());
             to.first_offset = first.unwrap_or_else(|| batch.base_offset()).0;
             to.last_offset = batch.last_offset().0;
             to.batch = batch::give(vec![batch], &self.health);
         });
     }
+}
+
+/// A reader that a completion brought back.
+enum Returned {
+    Reader(Reader),
+    Topic(TopicReader),
 }
 
 impl ringlog_completion {
@@ -341,48 +352,6 @@ pub unsafe extern "C" fn ringlog_submit_batch(
         let options = append_options(flags, RINGLOG_DEFAULT_TIMEOUT)?;
         Ok(stream.partition.submit_batch(&cq.queue, batch, options, tag)?)
     })
-}
-
-/// Asks for what comes next: `cq` gives one record batch under `tag` as soon as there is one, which
-/// may be at once. Until then the reader is the queue's: other calls with it are refused with
-/// `IN_USE`; it may be freed. Submit it again for more.
-///
-/// One thread at a time. Does not wait, but where there is a batch may read it from the disk.
-/// Errors: `QUEUE_FULL` (poll first), `IN_USE`: there will be no completion. What reading meets
-/// comes with the completion.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn ringlog_submit_read(
-    reader: *mut ringlog_reader,
-    cq: *const ringlog_cq,
-    tag: u64,
-    error: *mut *mut ringlog_error,
-) -> ringlog_status {
-    guard::call(error, || {
-        // SAFETY: NULL or live, as the header asks.
-        let handle = unsafe { need(reader.cast_const()) }?;
-        // SAFETY: as above.
-        let (cq, _) = unsafe { enter_cq(cq, &handle.health) }?;
-        let (_entered, mut place) = handle.enter()?;
-        let Some(reader) = place.take() else { return Ok(()) };
-        drop(place);
-        cq.lend(reader, &handle.shared, tag)
-    })
-}
-
-impl ringlog_cq {
-    fn lend(&self, reader: Reader, shared: &Arc<Shared>, tag: u64) -> Result<(), Failure> {
-        let number = {
-            let mut lent = self.lent.lock();
-            lent.numbers += 1;
-            let number = lent.numbers;
-            lent.readers.insert(number, (tag, Arc::clone(shared)));
-            number
-        };
-        let Err(refused) = self.queue.submit_read(reader, number) else { return Ok(()) };
-        self.lent.lock().readers.remove(&number);
-        *shared.reader.lock() = Some(*refused.reader);
-        Err(refused.error.into())
-    }
 }
 
 /// Makes durable whatever has been appended up to now, in topics of either class.

@@ -136,7 +136,8 @@ pub struct ringlog_open_options {
 // SAFETY: integers and pointers without padding between or behind them, for which zero is a value.
 unsafe impl Plain for ringlog_open_options {
     const NAME: &'static str = "ringlog_open_options";
-    const FIRST_SIZE: usize = 120;
+    /// Up to `close_timeout_ns`.
+    const FIRST_SIZE: usize = 88;
 }
 
 const _: () = assert!(size_of::<ringlog_open_options>() == 120);
@@ -160,7 +161,8 @@ pub struct ringlog_topic_options {
 // SAFETY: integers without padding between or behind them, as the sizes below show.
 unsafe impl Plain for ringlog_topic_options {
     const NAME: &'static str = "ringlog_topic_options";
-    const FIRST_SIZE: usize = 24;
+    /// Up to `flush`.
+    const FIRST_SIZE: usize = 16;
 }
 
 const _: () = assert!(size_of::<ringlog_topic_options>() == 24);

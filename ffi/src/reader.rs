@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
 use ringlog::{Batch, Offset, PartitionId, Reader, Start};
 
 use crate::batch::{self, ringlog_batch};
 use crate::error::{Failure, ringlog_error};
-use crate::guard::{self, Entered, Health};
+use crate::guard::{self, Health};
 use crate::handle::{self, Handle, Tag, need, out};
 use crate::input;
-use crate::status::{RINGLOG_E_IN_USE, ringlog_status};
+use crate::lend::Lendable;
+use crate::status::ringlog_status;
 use crate::topic::{enter_stream, ringlog_stream};
 
 /// At the first retained record; `at` is not used.
@@ -31,7 +31,8 @@ pub const RINGLOG_READ_NO_VERIFY: u32 = 1;
 /// `ringlog_reader_free`.
 pub struct ringlog_reader {
     tag: Tag,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) partition: PartitionId,
+    pub(crate) shared: Arc<Lendable<Reader>>,
     pub(crate) health: Arc<Health>,
 }
 
@@ -48,25 +49,7 @@ impl Handle for ringlog_reader {
     }
 }
 
-/// A reader, where it can be borrowed and given back.
-pub(crate) struct Shared {
-    pub(crate) partition: PartitionId,
-    /// `None` while a queue has it.
-    pub(crate) reader: Mutex<Option<Reader>>,
-}
-
-impl ringlog_reader {
-    pub(crate) fn enter(&self) -> Result<(Entered<'_>, MutexGuard<'_, Option<Reader>>), Failure> {
-        let entered = self.health.enter()?;
-        let in_use = || {
-            Failure::new(RINGLOG_E_IN_USE, 0, "another call or a submitted read uses the reader")
-        };
-        let reader = self.shared.reader.try_lock().filter(|reader| reader.is_some());
-        Ok((entered, reader.ok_or_else(in_use)?))
-    }
-}
-
-fn start(start: u32, at: i64) -> Result<Start, Failure> {
+pub(crate) fn start(start: u32, at: i64) -> Result<Start, Failure> {
     match start {
         RINGLOG_START_EARLIEST => Ok(Start::Earliest),
         RINGLOG_START_LATEST => Ok(Start::Latest),
@@ -76,6 +59,14 @@ fn start(start: u32, at: i64) -> Result<Start, Failure> {
         RINGLOG_START_TIME => Ok(Start::Time(at)),
         other => Err(Failure::invalid(format!("start {other}"))),
     }
+}
+
+/// Whether a reader's flags ask for checksums to be verified.
+pub(crate) fn verify(flags: u32) -> Result<bool, Failure> {
+    if flags & !RINGLOG_READ_NO_VERIFY != 0 {
+        return Err(Failure::invalid(format!("flags {flags:#x} of a reader")));
+    }
+    Ok(flags & RINGLOG_READ_NO_VERIFY == 0)
 }
 
 /// A reader of a partition from `start` (`RINGLOG_START_*`) and `at` on. `flags` are
@@ -100,16 +91,13 @@ pub unsafe extern "C" fn ringlog_reader_open(
         // SAFETY: NULL or valid for the call, as the header asks.
         let ((stream, _entered), reader) =
             unsafe { (enter_stream(stream)?, out(reader, "the reader")?) };
-        if flags & !RINGLOG_READ_NO_VERIFY != 0 {
-            return Err(Failure::invalid(format!("flags {flags:#x} of a reader")));
-        }
-        let verify = flags & RINGLOG_READ_NO_VERIFY == 0;
+        let verify = verify(flags)?;
         let partition = &stream.partition;
         let opened = partition.reader(self::start(start, at)?)?.verify(verify);
-        let shared = Shared { partition: partition.id(), reader: Mutex::new(Some(opened)) };
         reader.write(handle::give(ringlog_reader {
             tag: Tag::new::<ringlog_reader>(),
-            shared: Arc::new(shared),
+            partition: partition.id(),
+            shared: Arc::new(Lendable::new(opened)),
             health: Arc::clone(&stream.health),
         }));
         Ok(())
@@ -124,8 +112,7 @@ pub unsafe extern "C" fn ringlog_reader_open(
 /// One thread at a time. Blocks up to `timeout_ns` (0: not at all) until there is something.
 /// Errors: `CORRUPT` names file and byte, and the reader stays before the damage;
 /// `OFFSET_OUT_OF_RANGE` if the place was trimmed meanwhile; `TRUNCATED` on a read-only engine;
-/// `IO`, `PINNED`, `CLOSED`; `IN_USE` while another
-/// call or a submitted read uses the reader.
+/// `IO`, `PINNED`, `CLOSED`; `IN_USE` while another call or a submitted read uses the reader.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ringlog_reader_next(
     reader: *mut ringlog_reader,
@@ -138,11 +125,9 @@ pub unsafe extern "C" fn ringlog_reader_next(
         // SAFETY: NULL or valid for the call, as the header asks.
         let (handle, batch) = unsafe { (need(reader)?, out(batch, "the batch")?) };
         let timeout = input::timeout(timeout_ns)?.unwrap_or_default();
-        let (_entered, mut reader) = handle.enter()?;
-        let Some(reader) = reader.as_mut() else { return Ok(()) };
-        let parts = next(reader, max_bytes, timeout)?;
-        let none = std::ptr::null_mut();
-        batch.write(if parts.is_empty() { none } else { batch::give(parts, &handle.health) });
+        let _entered = handle.health.enter()?;
+        let parts = handle.shared.with(|reader| next(reader, max_bytes, timeout))?;
+        batch.write(batch::give_some(parts, &handle.health));
         Ok(())
     })
 }
@@ -153,16 +138,25 @@ fn next(reader: &mut Reader, max_bytes: usize, timeout: Duration) -> Result<Vec<
         None if !timeout.is_zero() => reader.next_timeout(timeout)?,
         first => first,
     };
-    let Some(first) = first else { return Ok(Vec::new()) };
+    Ok(gather(first, max_bytes, || reader.next_batch()))
+}
+
+/// A batch, and what is there at once behind it, while all is below `max_bytes`. What `more` fails
+/// with is met again, and told, by the next call.
+pub(crate) fn gather(
+    first: Option<Batch>,
+    max_bytes: usize,
+    mut more: impl FnMut() -> ringlog::Result<Option<Batch>>,
+) -> Vec<Batch> {
+    let Some(first) = first else { return Vec::new() };
     let mut bytes = first.bytes().len();
     let mut parts = vec![first];
     while bytes < max_bytes {
-        // What is wrong behind these batches is met, and told, by the next call.
-        let Ok(Some(more)) = reader.next_batch() else { break };
+        let Ok(Some(more)) = more() else { break };
         bytes += more.bytes().len();
         parts.push(more);
     }
-    Ok(parts)
+    parts
 }
 
 /// Goes on elsewhere: see `ringlog_reader_open`.
@@ -180,9 +174,9 @@ pub unsafe extern "C" fn ringlog_reader_seek(
     guard::call(error, || {
         // SAFETY: NULL or live, as the header asks.
         let handle = unsafe { need(reader) }?;
-        let (_entered, mut reader) = handle.enter()?;
+        let _entered = handle.health.enter()?;
         let start = self::start(start, at)?;
-        reader.as_mut().map_or(Ok(()), |reader| Ok(reader.seek(start)?))
+        handle.shared.with(|reader| Ok(reader.seek(start)?))
     })
 }
 
@@ -199,10 +193,8 @@ pub unsafe extern "C" fn ringlog_reader_position(
     guard::call(error, || {
         // SAFETY: NULL or valid for the call, as the header asks.
         let (handle, offset) = unsafe { (need(reader)?, out(offset, "the offset")?) };
-        let (_entered, reader) = handle.enter()?;
-        if let Some(reader) = reader.as_ref() {
-            offset.write(reader.next_offset().0);
-        }
+        let _entered = handle.health.enter()?;
+        offset.write(handle.shared.with(|reader| Ok(reader.next_offset().0))?);
         Ok(())
     })
 }

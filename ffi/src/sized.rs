@@ -118,3 +118,71 @@ impl<T: Plain> OutArray<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A struct that has grown by two fields since its first header.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[repr(C)]
+    struct Grown {
+        first: u64,
+        second: u64,
+        third: u64,
+    }
+
+    // SAFETY: integers without padding.
+    unsafe impl Plain for Grown {
+        const NAME: &'static str = "grown";
+        const FIRST_SIZE: usize = 8;
+    }
+
+    static FULL: Grown = Grown { first: 1, second: 2, third: 3 };
+
+    #[test]
+    fn of_a_shorter_struct_the_rest_is_zero_whatever_lies_behind_it() {
+        for (size, second, third) in [(8, 0, 0), (16, 2, 0), (24, 2, 3)] {
+            // SAFETY: 24 bytes may be read, and no more are.
+            let read = unsafe { read(&raw const FULL, size) }.expect("a known size");
+            assert_eq!(read, Grown { first: 1, second, third });
+        }
+    }
+
+    #[test]
+    fn of_a_longer_struct_the_rest_must_be_zero() {
+        let mut newer = [1_u64, 2, 3, 0, 0];
+        // SAFETY: so many bytes may be read.
+        let read_newer = |newer: &[u64; 5]| unsafe { read::<Grown>(newer.as_ptr().cast(), 40) };
+        assert_eq!(read_newer(&newer).expect("asks for nothing new"), FULL);
+        newer[4] = 1 << 63;
+        assert!(read_newer(&newer).is_err());
+    }
+
+    #[test]
+    fn of_a_shorter_element_nothing_beyond_it_is_written() {
+        let mut shorter = [u64::MAX; 6];
+        // SAFETY: three elements of 16 bytes may be written.
+        let array = unsafe { OutArray::<Grown>::new(shorter.as_mut_ptr().cast(), 3, 16) };
+        let mut array = array.expect("a known size");
+        array.write(2, FULL);
+        array.write(0, FULL);
+        assert_eq!(shorter, [1, 2, u64::MAX, u64::MAX, 1, 2]);
+    }
+
+    #[test]
+    fn of_a_longer_element_the_rest_becomes_zero() {
+        let mut longer = [u64::MAX; 8];
+        // SAFETY: two elements of 32 bytes may be written.
+        let array = unsafe { OutArray::<Grown>::new(longer.as_mut_ptr().cast(), 2, 32) };
+        array.expect("a size that may come").write(1, FULL);
+        assert_eq!(longer, [u64::MAX, u64::MAX, u64::MAX, u64::MAX, 1, 2, 3, 0]);
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_are_refused() {
+        for size in [0, 7, 9, 23, SIZE_MAX + 8, usize::MAX - 7] {
+            assert!(check_size::<Grown>(size).is_err(), "{size}");
+        }
+    }
+}

@@ -96,7 +96,8 @@ pub struct ringlog_topic_info {
 // SAFETY: a pointer and integers without padding, as the sizes below show.
 unsafe impl Plain for ringlog_topic_info {
     const NAME: &'static str = "ringlog_topic_info";
-    const FIRST_SIZE: usize = 40;
+    /// Up to `flush`.
+    const FIRST_SIZE: usize = 32;
 }
 
 const _: () = assert!(size_of::<ringlog_topic_info>() == 40);
@@ -124,7 +125,8 @@ pub struct ringlog_stream_info {
 // SAFETY: integers without padding, as the sizes below show.
 unsafe impl Plain for ringlog_stream_info {
     const NAME: &'static str = "ringlog_stream_info";
-    const FIRST_SIZE: usize = 40;
+    /// Up to `log`.
+    const FIRST_SIZE: usize = 32;
 }
 
 const _: () = assert!(size_of::<ringlog_stream_info>() == 40);

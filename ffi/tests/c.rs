@@ -1,7 +1,7 @@
 //! The C and C++ library from outside: programs that are compiled against the header and linked
-//! with the library, one test a trial. Every C test runs plainly and under `AddressSanitizer` with
-//! `UBSan`; the quick ones under valgrind, too. The header is compiled as every language that it
-//! promises to fit.
+//! with the library, one test a trial. Every test, in C and in C++, runs plainly and under
+//! `AddressSanitizer` with `UBSan`; the quick ones in C under valgrind, too. The headers are
+//! compiled as every language that they promise to fit.
 //!
 //! The library under test is built here, by cargo, for cargo builds no shared library for tests.
 
@@ -38,19 +38,23 @@ fn main() {
 
 /// The headers alone, twice, in every language.
 fn headers(kit: &'static Kit) -> Vec<Trial> {
-    let languages = [
-        ("c99", "cc", "ringlog.h"),
-        ("c11", "cc", "ringlog.h"),
-        ("c17", "cc", "ringlog.h"),
-        ("c++17", "c++", "ringlog.h"),
-        ("c++20", "c++", "ringlog.h"),
-        ("c++17", "c++", "ringlog.hpp"),
-        ("c++20", "c++", "ringlog.hpp"),
-    ];
-    let trial = |(standard, compiler, header): (&'static str, &'static str, &'static str)| {
+    let mut headers = vec!["ringlog.h".to_owned(), "ringlog.hpp".to_owned()];
+    let parts = fs::read_dir(kit.include().join("ringlog")).expect("the parts of the C++ header");
+    for part in parts {
+        // Each part names what it needs, and may be included alone.
+        let name = part.expect("the directory is readable").file_name();
+        headers.push(format!("ringlog/{}", name.display()));
+    }
+    headers.sort();
+    let standards = |header: &str| match header {
+        "ringlog.h" => ["c99", "c11", "c17", "c++17", "c++20"].as_slice(),
+        _ => &["c++17", "c++20"],
+    };
+    let trial = |(header, standard): (String, &'static str)| {
         Trial::test(format!("header::{header}_is_clean_{standard}"), move || {
             let dir = kit.scratch()?;
-            let suffix = if compiler == "cc" { "c" } else { "cpp" };
+            let is_cpp = standard.starts_with("c++");
+            let (compiler, suffix) = if is_cpp { ("c++", "cpp") } else { ("cc", "c") };
             let source = dir.path().join(format!("twice.{suffix}"));
             fs::write(&source, format!("#include <{header}>\n#include <{header}>\n"))?;
             let mut command = Command::new(compiler);
@@ -60,12 +64,24 @@ fn headers(kit: &'static Kit) -> Vec<Trial> {
             run(command.arg("-o").arg(dir.path().join("twice.o")))
         })
     };
-    languages.into_iter().map(trial).collect()
+    let pairs = headers.iter().flat_map(|header| {
+        standards(header).iter().map(move |standard| (header.clone(), *standard))
+    });
+    pairs.map(trial).collect()
 }
 
-/// The C tests, each as a process of its own.
+/// The tests in C and in C++, each as a process of its own.
 fn programs(kit: &'static Kit) -> Vec<Trial> {
     let mut trials = Vec::new();
+    for name in kit.cpp().names("--list") {
+        trials.push(Trial::test(format!("cpp::{name}"), {
+            let name = name.clone();
+            move || kit.cpp().run(kit, &name)
+        }));
+        trials.push(Trial::test(format!("cpp_sanitized::{name}"), move || {
+            kit.cpp_sanitized().run(kit, &name)
+        }));
+    }
     for name in kit.plain().names("--list") {
         trials.push(Trial::test(format!("c::{name}"), {
             let name = name.clone();

@@ -46,8 +46,20 @@ from ._errors import (
     UnsupportedFormatError,
 )
 from ._future import Future
-from ._info import PartitionInfo, RecordId, TimedOffset, TopicInfo
-from ._ringlog import Batch, BatchReader, Engine, Partition, Reader, Record, Topic, __version__
+from ._info import PartitionInfo, RecordId, Sent, TimedOffset, TopicInfo
+from ._ringlog import (
+    Batch,
+    BatchReader,
+    Engine,
+    Extents,
+    FileExtent,
+    Partition,
+    Reader,
+    Record,
+    Sender,
+    Topic,
+    __version__,
+)
 
 __all__ = [
     "BackpressureError",
@@ -57,6 +69,8 @@ __all__ = [
     "CorruptionError",
     "DiskFullError",
     "Engine",
+    "Extents",
+    "FileExtent",
     "ForkedError",
     "Future",
     "InternalError",
@@ -75,6 +89,8 @@ __all__ = [
     "Record",
     "RecordId",
     "RinglogError",
+    "Sender",
+    "Sent",
     "TimedOffset",
     "TimeoutError",
     "TooLargeError",

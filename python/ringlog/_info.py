@@ -22,6 +22,18 @@ class TimedOffset(NamedTuple):
     timestamp_ms: int
 
 
+class Sent(NamedTuple):
+    """What a call has sent to a socket."""
+
+    #: The offset after the last batch that was sent whole, by this call or before.
+    next_offset: int
+    #: Bytes taken by the socket in this call.
+    bytes: int
+    #: Everything asked for was sent. If not, the peer may have a part of a batch: the next call of
+    #: the same sender goes on with the rest of it.
+    complete: bool
+
+
 class PartitionInfo(NamedTuple):
     """What a partition holds."""
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, Optional, Protocol, TypedDict, Union, final, ty
 from typing_extensions import Buffer, CapsuleType, NotRequired, Self, disjoint_base
 
 from . import Future
-from ._info import RecordId, TimedOffset, TopicInfo
+from ._info import RecordId, Sent, TimedOffset, TopicInfo
 
 _Buffer = Buffer
 _Ack = Literal["written", "durable"]
@@ -33,6 +33,10 @@ class _ArrowArray(Protocol):
     def __arrow_c_array__(
         self, requested_schema: Optional[CapsuleType] = None
     ) -> tuple[CapsuleType, CapsuleType]: ...
+
+@type_check_only
+class _HasFileno(Protocol):
+    def fileno(self) -> int: ...
 
 _Record = Union[Buffer, _Fields, Record, None]
 
@@ -88,6 +92,7 @@ class Topic:
         headers: Optional[_Headers] = None,
         timestamp_ms: Optional[int] = None,
         ack: Optional[_Ack] = None,
+        compression: Optional[_Compression] = None,
         timeout: Optional[float] = None,
     ) -> RecordId: ...
     def append_nowait(
@@ -98,6 +103,7 @@ class Topic:
         headers: Optional[_Headers] = None,
         timestamp_ms: Optional[int] = None,
         ack: Optional[_Ack] = None,
+        compression: Optional[_Compression] = None,
         wait: bool = True,
     ) -> Future[RecordId]: ...
     def append_many(
@@ -132,6 +138,7 @@ class Partition:
         headers: Optional[_Headers] = None,
         timestamp_ms: Optional[int] = None,
         ack: Optional[_Ack] = None,
+        compression: Optional[_Compression] = None,
         timeout: Optional[float] = None,
     ) -> int: ...
     def append_nowait(
@@ -142,6 +149,7 @@ class Partition:
         headers: Optional[_Headers] = None,
         timestamp_ms: Optional[int] = None,
         ack: Optional[_Ack] = None,
+        compression: Optional[_Compression] = None,
         wait: bool = True,
     ) -> Future[int]: ...
     def append_many(
@@ -157,7 +165,60 @@ class Partition:
     ) -> Reader: ...
     def offset_for_time(self, time: _Time) -> Optional[TimedOffset]: ...
     def max_timestamp(self) -> Optional[TimedOffset]: ...
+    def extents(self, offset: int, max_bytes: int = 1048576) -> Extents: ...
+    def sender(self, offset: int) -> Sender: ...
+    def send_to(
+        self,
+        socket: Union[int, _HasFileno],
+        offset: int,
+        *,
+        max_bytes: Optional[int] = None,
+        timeout: Optional[float] = None,
+    ) -> Sent: ...
     def trim(self, offset: int) -> None: ...
+
+@final
+class Extents:
+    @property
+    def first_offset(self) -> int: ...
+    @property
+    def next_offset(self) -> int: ...
+    @property
+    def len_bytes(self) -> int: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Union[FileExtent, memoryview]: ...
+    def release(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        _class: Optional[type[BaseException]],
+        _error: Optional[BaseException],
+        _traceback: Optional[TracebackType],
+        /,
+    ) -> None: ...
+
+@final
+class FileExtent:
+    @property
+    def fd(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def len(self) -> int: ...
+
+@final
+class Sender:
+    @property
+    def next_offset(self) -> int: ...
+    @property
+    def is_amid_batch(self) -> bool: ...
+    def send_to(
+        self,
+        socket: Union[int, _HasFileno],
+        *,
+        max_bytes: Optional[int] = None,
+        timeout: Optional[float] = None,
+    ) -> Sent: ...
 
 @final
 class Reader:
@@ -253,6 +314,7 @@ class _Queue:
         headers: Optional[_Headers],
         timestamp_ms: Optional[int],
         ack: Optional[_Ack],
+        compression: Optional[_Compression],
     ) -> bool: ...
     def append_many(
         self,

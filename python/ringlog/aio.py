@@ -287,6 +287,7 @@ class _Target(Generic[_Native, _At]):
         headers: Optional[_Headers] = None,
         timestamp_ms: Optional[int] = None,
         ack: Optional[_Ack] = None,
+        compression: Optional[_Compression] = None,
     ) -> asyncio.Future[_At]:
         """Appends one record; await what it gives for its place, once it is acknowledged.
 
@@ -297,16 +298,27 @@ class _Target(Generic[_Native, _At]):
         native = self._native
         if native is None:
             return hub.loop.create_task(
-                self._made(lambda: self.append(
-                    value, key=key, headers=headers, timestamp_ms=timestamp_ms, ack=ack
-                ))
+                self._made(
+                    lambda: self.append(
+                        value,
+                        key=key,
+                        headers=headers,
+                        timestamp_ms=timestamp_ms,
+                        ack=ack,
+                        compression=compression,
+                    )
+                )
             )
         future: asyncio.Future[_At] = hub.loop.create_future()
-        queue = hub.queue
-        if hub.waiting or not queue.append(native, future, value, key, headers, timestamp_ms, ack):
+
+        if hub.waiting or not hub.queue.append(
+            native, future, value, key, headers, timestamp_ms, ack, compression
+        ):
             return hub.submit(
                 future,
-                lambda: queue.append(native, future, value, key, headers, timestamp_ms, ack),
+                lambda: hub.queue.append(
+                    native, future, value, key, headers, timestamp_ms, ack, compression
+                ),
             )
         return future
 

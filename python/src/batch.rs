@@ -1,14 +1,10 @@
 //! A batch that was read, and who may look into its memory.
 //!
-//! Python's views (memoryview, `NumPy`) hold the batch while they exist and are counted;
-//! `release()` gives the memory back only when there is none. Everything that reads the
-//! batch without a view counts itself for as long as it looks.
+//! Python's views (memoryview, `NumPy`) hold the batch while they exist and are counted by its
+//! lease; `release()` gives the memory back only when there is none.
 
-use std::cell::UnsafeCell;
-use std::ffi::{c_int, c_void};
-use std::ops::Deref;
+use std::ffi::c_int;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyBufferError, PyIndexError, PyValueError};
@@ -21,61 +17,8 @@ use crate::arrow;
 use crate::column::{Numbers, PyColumn};
 use crate::error::OrRaise as _;
 use crate::guard::guard;
+use crate::lease::{Lease, Use};
 use crate::record::PyRecord;
-
-/// Set in the count once the memory is gone.
-const RELEASED: usize = 1 << (usize::BITS - 1);
-
-/// A batch whose memory can be given back while its object lives on.
-struct Lease {
-    batch: UnsafeCell<Option<ringlog::Batch>>,
-    /// Who looks at the memory now; [`RELEASED`] when it is gone.
-    uses: AtomicUsize,
-}
-
-// SAFETY: the batch is read by whoever has counted itself in `uses`, shared, and taken out by the
-// one who swaps a count of nought for RELEASED, after which nobody gets in any more.
-unsafe impl Sync for Lease {}
-
-/// Somebody looks at the memory; it stays until this is dropped.
-pub(crate) struct Use<'a>(&'a Lease);
-
-impl Deref for Use<'_> {
-    type Target = ringlog::Batch;
-
-    fn deref(&self) -> &ringlog::Batch {
-        // SAFETY: this use is counted, so that the batch is there and nobody takes it out.
-        let batch = unsafe { &*self.0.batch.get() };
-        batch.as_ref().expect("there while it is in use")
-    }
-}
-
-impl Drop for Use<'_> {
-    fn drop(&mut self) {
-        self.0.uses.fetch_sub(1, Ordering::Release);
-    }
-}
-
-impl Lease {
-    fn enter(&self) -> Option<Use<'_>> {
-        if self.uses.fetch_add(1, Ordering::Acquire) & RELEASED == 0 {
-            return Some(Use(self));
-        }
-        self.uses.fetch_sub(1, Ordering::Relaxed);
-        None
-    }
-
-    /// The batch, if nobody looks at it; `Err` says how many do.
-    fn take(&self) -> Result<Option<ringlog::Batch>, usize> {
-        let taken = self.uses.compare_exchange(0, RELEASED, Ordering::AcqRel, Ordering::Relaxed);
-        match taken {
-            // SAFETY: nobody was in, and nobody gets in.
-            Ok(_) => Ok(unsafe { (*self.batch.get()).take() }),
-            Err(uses) if uses & RELEASED != 0 => Ok(None),
-            Err(uses) => Err(uses),
-        }
-    }
-}
 
 /// A batch of records, as it was appended, sharing the memory it was read into.
 ///
@@ -83,7 +26,7 @@ impl Lease {
 /// batch, its records and views of them do; `release()` gives it back earlier.
 #[pyclass(frozen, module = "ringlog", name = "Batch", weakref)]
 pub(crate) struct PyBatch {
-    lease: Lease,
+    lease: Lease<ringlog::Batch>,
     partition: u32,
     /// Where the reader stood: what lies before is left out.
     from: u64,
@@ -93,7 +36,7 @@ pub(crate) struct PyBatch {
 
 impl PyBatch {
     pub(crate) fn new(batch: ringlog::Batch, partition: u32, from: u64) -> Self {
-        let lease = Lease { batch: UnsafeCell::new(Some(batch)), uses: AtomicUsize::new(0) };
+        let lease = Lease::new(batch);
         Self { lease, partition, from, all: OnceLock::new() }
     }
 
@@ -102,15 +45,14 @@ impl PyBatch {
     }
 
     /// The batch, for as long as the answer is held; `ValueError` after `release()`.
-    pub(crate) fn enter(&self) -> PyResult<Use<'_>> {
+    pub(crate) fn enter(&self) -> PyResult<Use<'_, ringlog::Batch>> {
         self.lease.enter().ok_or_else(released)
     }
 
-    /// Fills `view` with a part of this batch's memory and counts it as a use, until
-    /// [`unexport`](Self::unexport).
+    /// As [`Lease::export`].
     ///
     /// # Safety
-    /// `view` is as Python passes it to a `getbuffer`; `bytes` is memory of this batch.
+    /// As there.
     pub(crate) unsafe fn export(
         &self,
         exporter: &Bound<'_, PyAny>,
@@ -119,23 +61,13 @@ impl PyBatch {
         bytes: impl FnOnce() -> Option<(*const u8, usize)>,
     ) -> PyResult<()> {
         let entered = self.enter()?;
-        let Some((at, len)) = bytes() else {
-            return Err(PyBufferError::new_err("this record has no value"));
-        };
-        let at = at.cast_mut().cast::<c_void>();
-        // SAFETY: the caller's; the memory is read-only and stays while the use is counted.
-        let filled =
-            unsafe { ffi::PyBuffer_FillInfo(view, exporter.as_ptr(), at, len as isize, 1, flags) };
-        if filled != 0 {
-            return Err(PyErr::fetch(exporter.py()));
-        }
-        std::mem::forget(entered);
-        Ok(())
+        // SAFETY: the caller's.
+        unsafe { entered.export(exporter, view, flags, bytes) }
     }
 
     /// A view that was exported is gone.
     pub(crate) fn unexport(&self) {
-        drop(Use(&self.lease));
+        self.lease.unexport();
     }
 }
 
@@ -411,12 +343,12 @@ impl PyBatchIter {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyRecord>> {
-        let Some(mut walk) = self.walk.try_lock() else { return Err(busy()) };
+        let Some(mut walk) = self.walk.try_lock() else { return Err(busy("iterator")) };
         guard(py, || walk.next(py))
     }
 }
 
-/// An iterator is for one thread at a time.
-pub(crate) fn busy() -> PyErr {
-    PyValueError::new_err("another thread is in this iterator")
+/// An iterator, or a sender, is for one thread at a time.
+pub(crate) fn busy(what: &str) -> PyErr {
+    PyValueError::new_err(format!("another thread is in this {what}"))
 }

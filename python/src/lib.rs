@@ -17,12 +17,15 @@ mod column;
 mod dispatch;
 mod engine;
 mod error;
+mod extents;
 mod future;
 mod guard;
 mod input;
+mod lease;
 mod queue;
 mod reader;
 mod record;
+mod send;
 mod topic;
 mod wait;
 
@@ -36,6 +39,8 @@ mod _ringlog {
     #[pymodule_export]
     use super::engine::{_close_all, _open, PyEngine};
     #[pymodule_export]
+    use super::extents::{PyExtents, PyFileExtent};
+    #[pymodule_export]
     use super::future::PyFuture;
     #[pymodule_export]
     use super::queue::PyQueue;
@@ -43,6 +48,8 @@ mod _ringlog {
     use super::reader::{PyBatchReader, PyReader};
     #[pymodule_export]
     use super::record::PyRecord;
+    #[pymodule_export]
+    use super::send::PySender;
     #[pymodule_export]
     use super::topic::{PyPartition, PyTopic};
     use pyo3::prelude::*;

@@ -21,7 +21,7 @@ use crate::error::{self, OrRaise as _};
 use crate::guard::{Ours, guard};
 use crate::input::{self, Input};
 use crate::reader::PyReader;
-use crate::topic::{PyPartition, Target, batch_options, options};
+use crate::topic::{PyPartition, Target, options};
 
 /// Most completions taken at once, so that the loop gets to do something else.
 const DRAIN_MAX: usize = 4096;
@@ -196,8 +196,8 @@ fn set(future: &Bound<'_, PyAny>, outcome: PyResult<Bound<'_, PyAny>>) -> PyResu
 }
 
 /// Nothing that an event loop calls waits.
-fn at_once(ack: Option<&str>) -> PyResult<AppendOptions> {
-    Ok(options(ack)?.wait_for_room(false))
+fn at_once(ack: Option<&str>, compression: Option<&str>) -> PyResult<AppendOptions> {
+    Ok(options(ack, compression)?.wait_for_room(false))
 }
 
 #[pymethods]
@@ -237,8 +237,9 @@ impl PyQueue {
         headers: Option<&Bound<'_, PyAny>>,
         timestamp_ms: Option<i64>,
         ack: Option<&str>,
+        compression: Option<&str>,
     ) -> PyResult<bool> {
-        let options = at_once(ack)?;
+        let options = at_once(ack, compression)?;
         let input = Input::new(value, key, headers, timestamp_ms)?;
         guard(py, || {
             let target = Target::of(py, target, &input)?;
@@ -258,7 +259,7 @@ impl PyQueue {
         ack: Option<&str>,
         compression: Option<&str>,
     ) -> PyResult<bool> {
-        let options = batch_options(ack, compression)?.wait_for_room(false);
+        let options = at_once(ack, compression)?;
         let inputs = input::collect(records)?;
         guard(py, || {
             if inputs.is_empty() {

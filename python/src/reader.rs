@@ -182,7 +182,7 @@ impl PyReader {
         py: Python<'py>,
         context: &mut Context<'_>,
     ) -> PyResult<Poll<Bound<'py, PyBatch>>> {
-        let Some(mut state) = self.state.try_lock() else { return Err(busy()) };
+        let Some(mut state) = self.state.try_lock() else { return Err(busy("iterator")) };
         let source = state.source.get_mut(py)?;
         match source.poll(context) {
             Poll::Ready(found) => bound(py, found.or_raise(py)?).map(Poll::Ready),
@@ -199,7 +199,7 @@ impl PyReader {
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyRecord>> {
         self.handle.check(py)?;
-        let Some(mut state) = self.state.try_lock() else { return Err(busy()) };
+        let Some(mut state) = self.state.try_lock() else { return Err(busy("iterator")) };
         guard(py, || state.next_record(py, self.end))
     }
 
@@ -221,7 +221,7 @@ impl PyReader {
     #[getter]
     fn next_offset(&self, py: Python<'_>) -> PyResult<Option<u64>> {
         self.handle.check(py)?;
-        let Some(mut state) = self.state.try_lock() else { return Err(busy()) };
+        let Some(mut state) = self.state.try_lock() else { return Err(busy("iterator")) };
         match state.source.get_mut(py)? {
             Source::One(reader, _) => Ok(Some(reader.next_offset().0)),
             Source::All(_) => Ok(None),
@@ -245,7 +245,7 @@ impl PyBatchReader {
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBatch>>> {
         self.handle.check(py)?;
-        let Some(mut state) = self.state.try_lock() else { return Err(busy()) };
+        let Some(mut state) = self.state.try_lock() else { return Err(busy("iterator")) };
         guard(py, || state.next_batch(py, self.end))
     }
 }

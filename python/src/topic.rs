@@ -14,10 +14,12 @@ use ringlog::{Ack, AppendFuture, AppendOptions, Appended, Error, Flush, Offset, 
 use crate::dispatch::Speaks;
 use crate::engine::{Handle, parse};
 use crate::error::OrRaise as _;
+use crate::extents::PyExtents;
 use crate::future::PyFuture;
 use crate::guard::{Ours, guard};
 use crate::input::{self, Input};
 use crate::reader::{self, From, PyReader, milliseconds, seconds};
+use crate::send::PySender;
 use crate::wait::{Deadline, block_on, blocking};
 
 /// Where one record goes, and how the answer is told.
@@ -61,12 +63,12 @@ impl<'a> Target<'a> {
         py: Python<'py>,
         handle: &Handle,
         input: &Input,
-        (ack, wait): (Option<Ack>, bool),
+        NoWait { ack, options, wait }: NoWait,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let options = ack_of(ack).wait_for_room(false);
+        let at_once = options.wait_for_room(false);
         let record = [input.record()];
         let refused = if self.quick && ack.unwrap_or(self.flush.ack()) == Ack::Written {
-            let mut future = self.partition.append_async_with(&record, options);
+            let mut future = self.partition.append_async_with(&record, at_once);
             let outcome = if future.is_done() {
                 future.wait()
             } else {
@@ -82,7 +84,7 @@ impl<'a> Target<'a> {
             }
         } else {
             let submitted = handle.dispatcher(py)?.submit(self.speaks, |queue, tag| {
-                self.partition.submit_append(queue, &record, options, tag)
+                self.partition.submit_append(queue, &record, at_once, tag)
             });
             match submitted {
                 Ok(pending) => return PyFuture::of_pending(py, pending),
@@ -93,9 +95,22 @@ impl<'a> Target<'a> {
             return Err(refused).or_raise(py);
         }
         // Back-pressure: this one is seen through to its acknowledgement, which makes room.
-        let options = ack_of(ack);
         let offset = self.append(py, handle, input, (options, None))?;
         PyFuture::of_outcome(py, Ok(self.speaks.of(self.partition.id().0, offset)))
+    }
+}
+
+/// How an append goes that is not waited for.
+struct NoWait {
+    ack: Option<Ack>,
+    options: AppendOptions,
+    /// For room, if there is none.
+    wait: bool,
+}
+
+impl NoWait {
+    fn parse(ack: Option<&str>, compression: Option<&str>, wait: bool) -> PyResult<Self> {
+        Ok(Self { ack: parse_ack(ack)?, options: options(ack, compression)?, wait })
     }
 }
 
@@ -134,16 +149,8 @@ fn parse_ack(ack: Option<&str>) -> PyResult<Option<Ack>> {
 }
 
 /// How a call differs from its topic's way.
-pub(crate) fn options(ack: Option<&str>) -> PyResult<AppendOptions> {
-    parse_ack(ack).map(ack_of)
-}
-
-/// How a call appends a batch.
-pub(crate) fn batch_options(
-    ack: Option<&str>,
-    compression: Option<&str>,
-) -> PyResult<AppendOptions> {
-    let options = options(ack)?;
+pub(crate) fn options(ack: Option<&str>, compression: Option<&str>) -> PyResult<AppendOptions> {
+    let options = ack_of(parse_ack(ack)?);
     Ok(match compression {
         Some(word) => options.compression(parse("compression", word)?),
         None => options,
@@ -247,7 +254,8 @@ impl PyTopic {
     /// Appends one record to the partition of its key (Kafka's murmur2; without a key the next in
     /// turn) and gives its `RecordId`, once it is acknowledged. Otherwise as `Partition.append`.
     #[pyo3(signature = (
-        value, *, key=None, headers=None, timestamp_ms=None, ack=None, timeout=None
+        value, *, key=None, headers=None, timestamp_ms=None, ack=None, compression=None,
+        timeout=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn append<'py>(
@@ -258,9 +266,10 @@ impl PyTopic {
         headers: Option<&Bound<'_, PyAny>>,
         timestamp_ms: Option<i64>,
         ack: Option<&str>,
+        compression: Option<&str>,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let how = (options(ack)?, seconds("timeout", timeout)?);
+        let how = (options(ack, compression)?, seconds("timeout", timeout)?);
         let input = Input::new(value, key, headers, timestamp_ms)?;
         let target = self.target(py, &input)?;
         guard(py, || {
@@ -272,7 +281,8 @@ impl PyTopic {
     /// Appends one record to the partition of its key and gives a `Future` of its `RecordId`.
     /// Otherwise as `Partition.append_nowait`.
     #[pyo3(signature = (
-        value, *, key=None, headers=None, timestamp_ms=None, ack=None, wait=true
+        value, *, key=None, headers=None, timestamp_ms=None, ack=None, compression=None,
+        wait=true
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn append_nowait<'py>(
@@ -283,9 +293,10 @@ impl PyTopic {
         headers: Option<&Bound<'_, PyAny>>,
         timestamp_ms: Option<i64>,
         ack: Option<&str>,
+        compression: Option<&str>,
         wait: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let how = (parse_ack(ack)?, wait);
+        let how = NoWait::parse(ack, compression, wait)?;
         let input = Input::new(value, key, headers, timestamp_ms)?;
         let target = self.target(py, &input)?;
         guard(py, || target.append_nowait(py, &self.handle, &input, how))
@@ -307,7 +318,7 @@ impl PyTopic {
     ) -> PyResult<Bound<'py, PyDict>> {
         let topic = self.topic.get(py)?.clone();
         let timeout = seconds("timeout", timeout)?.unwrap_or(self.handle.append_timeout);
-        let options = batch_options(ack, compression)?.timeout(timeout);
+        let options = options(ack, compression)?.timeout(timeout);
         let inputs = input::collect(records)?;
         guard(py, || {
             let ranges = PyDict::new(py);
@@ -389,10 +400,12 @@ impl PyPartition {
     /// the level of `ack`, "written" or "durable".
     ///
     /// `value` and `key` are bytes-like or `None`; `headers` are pairs of a str and a bytes-like
-    /// object or `None`. Everything is taken in before this returns. Waits for room and for the
+    /// object or `None`. Everything is taken in before this returns. `compression` ("none", "gzip",
+    /// "snappy", "lz4" or "zstd") is the topic's unless it is given. Waits for room and for the
     /// acknowledgement, `timeout` seconds at most.
     #[pyo3(signature = (
-        value, *, key=None, headers=None, timestamp_ms=None, ack=None, timeout=None
+        value, *, key=None, headers=None, timestamp_ms=None, ack=None, compression=None,
+        timeout=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn append(
@@ -403,9 +416,10 @@ impl PyPartition {
         headers: Option<&Bound<'_, PyAny>>,
         timestamp_ms: Option<i64>,
         ack: Option<&str>,
+        compression: Option<&str>,
         timeout: Option<f64>,
     ) -> PyResult<u64> {
-        let how = (options(ack)?, seconds("timeout", timeout)?);
+        let how = (options(ack, compression)?, seconds("timeout", timeout)?);
         let input = Input::new(value, key, headers, timestamp_ms)?;
         let target = self.target(py)?;
         guard(py, || target.append(py, &self.handle, &input, how))
@@ -417,7 +431,8 @@ impl PyPartition {
     /// The offset is claimed, in the order of calls, when this returns. Where there is no room it
     /// waits for that, or with `wait=False` raises `BackpressureError`: nothing was written then.
     #[pyo3(signature = (
-        value, *, key=None, headers=None, timestamp_ms=None, ack=None, wait=true
+        value, *, key=None, headers=None, timestamp_ms=None, ack=None, compression=None,
+        wait=true
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn append_nowait<'py>(
@@ -428,9 +443,10 @@ impl PyPartition {
         headers: Option<&Bound<'_, PyAny>>,
         timestamp_ms: Option<i64>,
         ack: Option<&str>,
+        compression: Option<&str>,
         wait: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let how = (parse_ack(ack)?, wait);
+        let how = NoWait::parse(ack, compression, wait)?;
         let input = Input::new(value, key, headers, timestamp_ms)?;
         let target = self.target(py)?;
         guard(py, || target.append_nowait(py, &self.handle, &input, how))
@@ -454,7 +470,7 @@ impl PyPartition {
     ) -> PyResult<Bound<'py, PyRange>> {
         let partition = self.partition.get(py)?;
         let timeout = seconds("timeout", timeout)?.unwrap_or(self.handle.append_timeout);
-        let options = batch_options(ack, compression)?;
+        let options = options(ack, compression)?;
         let inputs = input::collect(records)?;
         guard(py, || {
             if inputs.is_empty() {
@@ -489,6 +505,48 @@ impl PyPartition {
             let reader = py.detach(|| partition.reader(start)).or_raise(py)?;
             Ok(PyReader::of_partition(reader, self.partition.id().0, &self.handle))
         })
+    }
+
+    /// Where whole batches lie from `offset` on, as many as fit into `max_bytes` and at least one
+    /// if there is one, for a program that sends them by itself: ranges of files, and memoryviews
+    /// of what is still in memory. What readers may see, and nothing beyond.
+    #[pyo3(signature = (offset, max_bytes=1_048_576))]
+    fn extents(&self, py: Python<'_>, offset: u64, max_bytes: u64) -> PyResult<PyExtents> {
+        let partition = self.partition.get(py)?;
+        guard(py, || {
+            let extents = py.detach(|| partition.extents(Offset(offset), max_bytes));
+            Ok(PyExtents::new(extents.or_raise(py)?))
+        })
+    }
+
+    /// A sender of its batches from `offset` on, which keeps its place: for sockets that may not
+    /// take them all at once.
+    fn sender(&self, py: Python<'_>, offset: u64) -> PyResult<PySender> {
+        let partition = self.partition.get(py)?;
+        guard(py, || {
+            let sender = py.detach(|| partition.sender(Offset(offset))).or_raise(py)?;
+            Ok(PySender::new(sender, &self.handle))
+        })
+    }
+
+    /// Sends whole batches from `offset` on to a socket, as they lie on disk (Kafka's record
+    /// batches, version 2): up to `max_bytes` and at least one, or until nothing more is visible.
+    /// What lies in files goes from the page cache by sendfile, never copied into this process.
+    ///
+    /// `socket` is a socket, or what else has a `fileno()`: a pipe, a file. It is waited for as
+    /// its own `settimeout()` says, or `timeout` seconds in all: without a timeout until everything
+    /// is sent, with 0 not at all. Gives a `Sent`; if that is not `complete`, the peer may have a
+    /// part of a batch, which only a `sender` can go on with. `IoError` if the peer is gone.
+    #[pyo3(signature = (socket, offset, *, max_bytes=None, timeout=None))]
+    fn send_to<'py>(
+        &self,
+        py: Python<'py>,
+        socket: &Bound<'py, PyAny>,
+        offset: u64,
+        max_bytes: Option<u64>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.sender(py, offset)?.send_to(py, socket, max_bytes, timeout)
     }
 
     /// The first record of this time or later, with its timestamp, or `None`: a datetime with its

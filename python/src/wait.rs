@@ -11,7 +11,7 @@
 //! themselves.
 
 use std::cell::RefCell;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle};
@@ -86,7 +86,8 @@ impl Deadline {
         Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
     }
 
-    fn left(self) -> Option<Duration> {
+    /// What is left of it; `None`: it is over.
+    pub(crate) fn left(self) -> Option<Duration> {
         let left = |at: Instant| at.saturating_duration_since(Instant::now());
         Some(self.0.map_or(SLEEP_MAX, left).min(SLEEP_MAX)).filter(|left| !left.is_zero())
     }
@@ -129,7 +130,7 @@ fn sleep<T>(
             return Slept::Ready(value);
         }
         let Some(left) = deadline.left() else { return Slept::Deadline };
-        match readable(signal, left) {
+        match ready(&signal.0, PollFlags::IN, left) {
             Ok(true) => signal.take(),
             Ok(false) => {}
             Err(Errno::INTR) => return Slept::Signal,
@@ -138,9 +139,10 @@ fn sleep<T>(
     }
 }
 
-fn readable(signal: &Signal, left: Duration) -> Result<bool, Errno> {
+/// Sleeps until the descriptor is ready, or the time is over (false), or a signal comes.
+pub(crate) fn ready(fd: &impl AsFd, what: PollFlags, left: Duration) -> Result<bool, Errno> {
     let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
-    let mut fds = [PollFd::new(&signal.0, PollFlags::IN)];
+    let mut fds = [PollFd::new(fd, what)];
     poll(&mut fds, Some(&left)).map(|ready| ready > 0)
 }
 

@@ -89,7 +89,8 @@ def test_a_queue_that_is_full_is_back_pressure_and_nothing_is_lost(tmp_path: Pat
             loop = asyncio.get_running_loop()
             futures = [loop.create_future() for _ in range(3)]
             taken = [
-                queue.append(partition, future, b"v", None, None, None, None) for future in futures
+                queue.append(partition, future, b"v", None, None, None, None, None)
+                for future in futures
             ]
             assert taken == [True, True, False] and queue.outstanding() == 2
             while queue.outstanding():

@@ -131,11 +131,45 @@ def test_what_is_compressed_comes_back(tmp_path: Path, codec: Any) -> None:
         }
 
 
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_one_record_is_compressed_if_its_append_says_so(tmp_path: Path, codec: Any) -> None:
+    value = b"all alike " * 500
+    with ringlog.open(tmp_path / "data", flush="async") as log:
+        topics = [log.topic("quick"), log.topic("sure", flush="sync")]
+        for topic in topics:
+            partition = topic.partition(0)
+            topic.append(value)
+            topic.append(value, compression=codec)
+            partition.append(value, compression=codec)
+            topic.append_nowait(value, compression=codec).result()
+            partition.append_nowait(value, compression=codec).result()
+
+    async def more() -> None:
+        async with aio.open(tmp_path / "data") as again:
+            await again.topic("sure").append(value, compression=codec)
+            # A topic that is made before its first use passes it on.
+            await again.topic("new").append(value, compression=codec)
+
+    asyncio.run(more())
+    with ringlog.open(tmp_path / "data") as log:
+        raw = {
+            name: [len(batch.raw) for batch in log.topic(name).read().batches()]
+            for name in ("quick", "sure", "new")
+        }
+        values = {bytes(r.value or b"") for name in raw for r in log.topic(name).read()}
+    assert values == {value}
+    assert {name: len(sizes) for name, sizes in raw.items()} == {"quick": 5, "sure": 6, "new": 1}
+    assert raw["quick"][0] > 5000 and raw["sure"][0] > 5000
+    assert all(size < 1000 for size in raw["quick"][1:] + raw["sure"][1:] + raw["new"])
+
+
 def test_what_is_no_word_is_refused(log: ringlog.Engine) -> None:
     wrong: list[Any] = [
         lambda: log.topic("x", compression="rar"),  # type: ignore[arg-type]
         lambda: log.topic("x", timestamps="mine"),  # type: ignore[arg-type]
         lambda: log.topic("y").append_many([b"v"], compression="rar"),  # type: ignore[arg-type]
+        lambda: log.topic("y").append(b"v", compression="rar"),  # type: ignore[arg-type]
+        lambda: log.topic("y").append_nowait(b"v", compression=""),  # type: ignore[arg-type]
     ]
     for call in wrong:
         with pytest.raises(ValueError):

@@ -187,6 +187,7 @@ impl<'a> RecordView<'a> {
     }
 
     /// Reads the record that starts `input` and moves past it. Its headers are proven, too.
+    #[inline]
     pub(super) fn read(input: &mut &'a [u8], base: &Base) -> Result<Self, BatchError> {
         let body_len = read_length(input)?;
         let mut body = take(input, body_len)?;
@@ -269,6 +270,7 @@ fn read_header<'a>(input: &mut &'a [u8]) -> Result<(&'a [u8], Option<&'a [u8]>),
     Ok((take(input, len)?, read_nullable(input)?))
 }
 
+#[inline]
 fn take<'a>(input: &mut &'a [u8], len: usize) -> Result<&'a [u8], BatchError> {
     input.split_off(..len).ok_or(BatchError::RecordLength)
 }
@@ -282,10 +284,15 @@ fn read_varlong(input: &mut &[u8]) -> Result<i64, BatchError> {
         [first, second, ..] if second < 0x80 => {
             (zigzag(u32::from(first & 0x7f) | u32::from(second) << 7), 2)
         }
-        _ => i64::decode_var(input).ok_or(BatchError::Varint)?,
+        _ => read_long(input)?,
     };
     *input = &input[len..];
     Ok(value)
+}
+
+#[cold]
+fn read_long(input: &[u8]) -> Result<(i64, usize), BatchError> {
+    i64::decode_var(input).ok_or(BatchError::Varint)
 }
 
 /// A 32-bit varint; longer encodings, which other readers refuse, are refused.

@@ -355,6 +355,7 @@ pub struct BatchHeader {
 impl BatchHeader {
     /// Reads the header that starts `bytes`, which need not hold the records. Lengths and counts
     /// are within limits and agree with each other; nothing is proven by a checksum.
+    #[inline]
     pub fn decode(bytes: &[u8]) -> Result<Self, BatchError> {
         let (raw, _) = Raw::ref_from_prefix(bytes)
             .map_err(|_| BatchError::Length { given: bytes.len(), needed: BATCH_HEADER_BYTES })?;
@@ -378,6 +379,7 @@ impl BatchHeader {
         header.in_range()
     }
 
+    #[inline]
     fn in_range(self) -> Result<Self, BatchError> {
         if self.len_bytes > PAYLOAD_BYTES_MAX {
             return Err(BatchError::TooLarge { found: self.len_bytes });
@@ -474,6 +476,7 @@ impl BatchHeader {
     }
 }
 
+#[inline]
 fn unsigned(value: i64, what: &'static str) -> Result<u64, BatchError> {
     u64::try_from(value).map_err(|_| BatchError::Field(what))
 }
@@ -535,6 +538,7 @@ pub struct Records<'a> {
 impl<'a> Iterator for Records<'a> {
     type Item = Result<RecordView<'a>, BatchError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.failed {
             return None;

@@ -3,6 +3,7 @@
 //! engine; a file that is leased is never recycled, not even by a later writer in another process,
 //! because leases that outlive their engine hold READERS.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +13,7 @@ use parking_lot::Mutex;
 use crate::buf::SegmentMap;
 use crate::driver::disk::{Disk, FileRef, ReadersGuard};
 use crate::error::{Error, Result};
-use crate::limits::{READ_WINDOW_BYTES, SPARE_WINDOWS_MAX};
+use crate::limits::{KEPT_BYTES_MAX, KEPT_MAPS_MAX, READ_WINDOW_BYTES, SPARE_WINDOWS_MAX};
 
 /// What the leases of one engine pin, and how much they may.
 #[derive(Debug)]
@@ -161,6 +162,53 @@ impl Mapped {
     }
 }
 
+/// Mappings of one log's segments that stay when their last reader goes: the next one then faults
+/// nothing in again, which costs more than a third of walking over small batches. What they
+/// hold is page cache, which the kernel may take back at any time.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Mutex<KeptMaps>);
+
+#[derive(Debug, Default)]
+struct KeptMaps {
+    /// By the segment's base; the one used last is at the end.
+    maps: VecDeque<(u64, Arc<Mapped>)>,
+    closed: bool,
+}
+
+impl Kept {
+    /// Keeps it, instead of those unused for longest, if `wanted` says that its segment still is
+    /// the log's.
+    pub(crate) fn keep(&self, base: u64, mapped: &Arc<Mapped>, wanted: impl FnOnce() -> bool) {
+        let mut kept = self.0.lock();
+        if kept.closed || !wanted() {
+            return;
+        }
+        kept.maps.retain(|(other, _)| *other != base);
+        kept.maps.push_back((base, Arc::clone(mapped)));
+        let bytes = |maps: &VecDeque<(u64, Arc<Mapped>)>| -> usize {
+            maps.iter().map(|(_, mapped)| mapped.map.len()).sum()
+        };
+        while kept.maps.len() > KEPT_MAPS_MAX || bytes(&kept.maps) > KEPT_BYTES_MAX {
+            kept.maps.pop_front();
+        }
+    }
+
+    /// A segment is the log's no more.
+    pub(crate) fn let_go(&self, base: u64) {
+        self.0.lock().maps.retain(|(other, _)| *other != base);
+    }
+
+    /// The log ends: keeps nothing from now on.
+    pub(crate) fn close(&self) {
+        let maps = {
+            let mut kept = self.0.lock();
+            kept.closed = true;
+            std::mem::take(&mut kept.maps)
+        };
+        drop(maps);
+    }
+}
+
 struct Lease {
     mapped: Arc<Mapped>,
     from: usize,
@@ -214,6 +262,8 @@ pub(crate) fn copied<E>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::disk::OpenMode;
+    use crate::driver::os::OsDisk;
 
     #[test]
     fn pins_are_counted_capped_and_given_back() {
@@ -240,7 +290,7 @@ mod tests {
     #[test]
     fn nothing_is_shared_once_the_engine_is_closed() {
         let disk = tempfile::tempdir().unwrap();
-        let disk = crate::driver::os::OsDisk::open(disk.path(), false).unwrap();
+        let disk = OsDisk::open(disk.path(), false).unwrap();
         disk.make_readers().unwrap();
         let pins = Pins::new(100);
         let share = pins.share().unwrap();
@@ -251,5 +301,31 @@ mod tests {
         assert!(disk.exclude_readers().unwrap().is_none(), "a lease outlived its engine");
         drop(share);
         assert!(disk.exclude_readers().unwrap().is_some());
+    }
+
+    #[test]
+    fn what_is_kept_is_capped_and_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("segment"), [7; 4096]).unwrap();
+        let disk = OsDisk::open(dir.path(), false).unwrap();
+        let file = disk.open("segment", OpenMode::Read).unwrap();
+        let pins = Pins::new(1 << 20);
+        let map = || Arc::new(Mapped::new(&file, 4096, pins.share().unwrap()).unwrap().unwrap());
+        let kept = Kept::default();
+        let maps: Vec<Arc<Mapped>> = (0..=KEPT_MAPS_MAX).map(|_| map()).collect();
+        for (base, map) in (0..).zip(&maps) {
+            kept.keep(base, map, || true);
+            kept.keep(base, map, || true);
+        }
+        let uses = |map: &Arc<Mapped>| Arc::strong_count(map) - 1;
+        assert_eq!(uses(&maps[0]), 0, "more than allowed are kept");
+        assert!(maps[1..].iter().all(|map| uses(map) == 1));
+        kept.let_go(1);
+        assert_eq!((uses(&maps[1]), uses(&maps[2])), (0, 1));
+        kept.keep(1, &maps[1], || false);
+        assert_eq!(uses(&maps[1]), 0, "a segment that is gone is kept");
+        kept.close();
+        kept.keep(1, &maps[1], || true);
+        assert!(maps.iter().all(|map| uses(map) == 0), "kept after the end");
     }
 }

@@ -50,7 +50,7 @@ use crate::ids::{LogId, Offset, StreamId};
 use crate::metrics::Counters;
 
 use follow::Follow;
-use lease::Pins;
+use lease::{Kept, Pins};
 use ring::Ring;
 use segment::Segment;
 use waiters::Waiters;
@@ -111,6 +111,8 @@ pub(crate) struct Log {
     pub(crate) metrics: Counters,
     /// What readers hold, of the whole engine.
     pub(crate) pins: Arc<Pins>,
+    /// What they may hold again.
+    pub(crate) kept: Kept,
     /// The metadata log's state, for its checkpoints.
     pub(crate) snapshot: Mutex<Vec<u8>>,
     /// Where readers of other processes say that they sleep.
@@ -192,6 +194,7 @@ impl Log {
             maintenance: parts.maintenance,
             metrics: parts.metrics,
             pins: parts.pins,
+            kept: Kept::default(),
             snapshot: Mutex::new(parts.snapshot),
             sleepers: parts.sleepers,
             follow: parts.follow,
@@ -338,6 +341,7 @@ impl Log {
         self.written_waiters.fire_all();
         self.durable_waiters.fire_all();
         self.wake_followers();
+        self.kept.close();
         self.kick();
     }
 

@@ -169,7 +169,7 @@ impl Cursor {
     }
 
     /// The next visible batch that ends at or beyond the cursor's offset; `None`: nothing more yet.
-    pub(crate) fn next_batch(&mut self) -> Result<Option<Bytes>> {
+    pub(crate) fn next_batch(&mut self) -> Result<Option<(BatchHeader, Bytes)>> {
         self.log.check_fork()?;
         let Some((frame, header)) = self.next_frame(Reach::Whole)? else { return Ok(None) };
         let at = frame.position.0;
@@ -179,7 +179,7 @@ impl Cursor {
             return Err(self.damaged(at, "record batch checksum differs"));
         }
         self.pass(&frame, &header);
-        Ok(Some(batch))
+        Ok(Some((header, batch)))
     }
 
     /// Goes on behind a frame that `next_frame` gave.

@@ -10,7 +10,6 @@ use super::reader::Cursor;
 use super::segment::{Extent, Segment};
 use crate::error::Result;
 use crate::format::index::{RunEntry, StreamIndex};
-use crate::format::record_batch::BatchHeader;
 use crate::ids::{Offset, StreamId, TimedOffset};
 
 /// The writer's lock is held for no more runs than this at once.
@@ -263,8 +262,7 @@ fn read_run(
     let from = run.first.max(from);
     cursor.seek(from);
     while cursor.next_offset() < run.end {
-        let Some(batch) = cursor.next_batch()? else { return Ok(false) };
-        let header = BatchHeader::decode(&batch)?;
+        let Some((header, batch)) = cursor.next_batch()? else { return Ok(false) };
         for record in header.records(&header.plain(&batch)?) {
             let record = record?;
             let (offset, timestamp_ms) = (record.offset(), record.timestamp_ms());

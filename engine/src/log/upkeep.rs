@@ -300,6 +300,7 @@ impl Log {
     fn retire(&self, segment: &Arc<Segment>, upkeep: &mut Upkeep) -> Result<()> {
         let path = segment.path();
         let fail = |action| io_error(&*self.disk, action, path);
+        self.kept.let_go(segment.base());
         // A hard link, an open reader, a lease would see the file change.
         let sole = segment.close_for_readers() && {
             let file = self.disk.open(path, OpenMode::Read).map_err(fail("open"))?;

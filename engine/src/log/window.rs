@@ -22,6 +22,17 @@ const GROWTH: usize = 4;
 /// What is read at once to see the headers of a group, a frame and its batch, and little else.
 const HEAD_WINDOW_BYTES: usize = 160;
 
+impl Log {
+    /// For the next reader; not in another process's log, which would keep blocks that its writer
+    /// has given back.
+    fn keep(&self, segment: &Segment, map: &Arc<Mapped>) {
+        let is_ours = || self.segment_at(segment.base()).is_some();
+        if self.follow.is_none() {
+            self.kept.keep(segment.base(), map, is_ours);
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Window {
@@ -143,7 +154,8 @@ impl Window {
             return Ok(Fetched::Short);
         }
         let bound = visible.min(segment.end());
-        let straight_on = at == self.end;
+        // The last window may have ended within what is wanted next.
+        let straight_on = at > self.start && at <= self.end;
         self.size = if straight_on { self.size * GROWTH } else { FIRST_WINDOW_BYTES };
         self.size = self.size.max(FIRST_WINDOW_BYTES).min(self.most);
         if at >= log.tail_lo() && self.copy_from_ring(log, at, least, bound)? {
@@ -259,6 +271,9 @@ impl Window {
         });
         match opened {
             Ok(open) => {
+                if let Some(map) = &open.map {
+                    log.keep(segment, map);
+                }
                 self.open = Some(open);
                 Ok(true)
             }

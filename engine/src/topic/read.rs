@@ -130,10 +130,12 @@ impl Reader {
     /// # Errors
     /// [`Error::Corrupt`] names file and byte, and the reader stays before the damage;
     /// [`Error::OffsetOutOfRange`] if the place was trimmed meanwhile; [`Error::Io`].
+    #[inline]
     pub fn next_batch(&mut self) -> Result<Option<Batch>> {
         let from = self.next_offset();
         let partition = self.partition;
-        Ok(self.cursor.next_batch()?.map(|bytes| Batch::new(bytes, partition, from)))
+        let next = self.cursor.next_batch()?;
+        Ok(next.map(|(header, bytes)| Batch::new(header, bytes, partition, from)))
     }
 
     /// The next batch, sleeping up to `timeout` until there is one.
@@ -187,6 +189,7 @@ impl Reader {
 impl Iterator for Reader {
     type Item = Result<Batch>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.next_batch().transpose()
     }
@@ -267,6 +270,8 @@ impl Iterator for Records {
 #[derive(Clone, Debug)]
 pub struct Batch {
     bytes: Bytes,
+    /// Decoded from the bytes.
+    header: BatchHeader,
     partition: PartitionId,
     from: Offset,
     /// The records of a compressed one, once somebody wanted them.
@@ -282,12 +287,9 @@ impl PartialEq for Batch {
 impl Eq for Batch {}
 
 impl Batch {
-    fn new(bytes: Bytes, partition: PartitionId, from: Offset) -> Self {
-        let mut batch = Self { bytes, partition, from, plain: None };
-        if batch.header().compression() != Ok(Compression::None) {
-            batch.plain = Some(Arc::default());
-        }
-        batch
+    fn new(header: BatchHeader, bytes: Bytes, partition: PartitionId, from: Offset) -> Self {
+        let plain = (header.compression() != Ok(Compression::None)).then(Arc::default);
+        Self { bytes, header, partition, from, plain }
     }
 
     /// The records: in place, or decompressed once for all who share this batch.
@@ -296,7 +298,7 @@ impl Batch {
             return self.bytes.get(BATCH_HEADER_BYTES..).ok_or(BatchError::RecordLength);
         };
         let plain = plain.get_or_init(|| {
-            self.header().plain(&self.bytes).map(|plain| Bytes::from(plain.into_owned()))
+            self.header.plain(&self.bytes).map(|plain| Bytes::from(plain.into_owned()))
         });
         plain.as_deref().map_err(|error| *error)
     }
@@ -312,24 +314,20 @@ impl Batch {
         &self.bytes
     }
 
-    fn header(&self) -> BatchHeader {
-        BatchHeader::decode(&self.bytes).expect("a reader gives only batches it has decoded")
-    }
-
     /// How its records are compressed in [`bytes`](Self::bytes); its iterator decompresses them,
     /// once for all clones.
     pub fn compression(&self) -> Compression {
-        self.header().compression().unwrap_or_default()
+        self.header.compression().unwrap_or_default()
     }
 
     /// Whose time its records have.
     pub fn timestamps(&self) -> TimestampType {
-        self.header().timestamps()
+        self.header.timestamps()
     }
 
     /// The latest timestamp of its records, in milliseconds since the epoch.
     pub fn max_timestamp_ms(&self) -> i64 {
-        self.header().max_timestamp_ms
+        self.header.max_timestamp_ms
     }
 
     /// The partition it was read from.
@@ -339,17 +337,17 @@ impl Batch {
 
     /// The offset of its first record.
     pub fn base_offset(&self) -> Offset {
-        self.header().base_offset
+        self.header.base_offset
     }
 
     /// The offset of its last record.
     pub fn last_offset(&self) -> Offset {
-        self.header().last_offset()
+        self.header.last_offset()
     }
 
     /// How many records are in it.
     pub fn len(&self) -> usize {
-        self.header().record_count as usize
+        self.header.record_count as usize
     }
 
     /// Never: a batch has at least one record.
@@ -361,8 +359,7 @@ impl Batch {
     /// bytes are damaged and the reader did not verify. A compressed batch is decompressed by the
     /// first who asks, for all clones.
     pub fn iter(&self) -> BatchIter<'_> {
-        let header = self.header();
-        let records = self.plain().map(|plain| header.records(plain));
+        let records = self.plain().map(|plain| self.header.records(plain));
         BatchIter { records: Some(records), from: self.from }
     }
 
@@ -406,6 +403,7 @@ pub struct BatchIter<'a> {
 impl<'a> Iterator for BatchIter<'a> {
     type Item = Result<RecordView<'a>>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let error = match self.records.as_mut()? {
             Ok(records) => loop {

@@ -217,6 +217,17 @@ impl TopicReader {
         }
     }
 
+    /// Registers `waker` for when there may be more than the last look, which found nothing; false:
+    /// look again.
+    pub(super) fn follow_with(&mut self, waker: &Waker) -> Result<bool> {
+        self.ready.wait(waker);
+        if let Some(error) = &self.stop_error {
+            return Err(error.clone());
+        }
+        // Who came before the registration stands in the queue, who comes after it wakes.
+        Ok(self.ready.inner.lock().queue.is_empty())
+    }
+
     /// The next batch, sleeping up to `timeout` until there is one.
     ///
     /// # Errors

@@ -125,6 +125,12 @@ impl Sender {
         })
     }
 
+    /// Bytes that are left of the batches that were begun: the next call sends them before it looks
+    /// for others, and does not count them under its `max_bytes`.
+    pub fn left_bytes(&self) -> u64 {
+        self.chunk.as_ref().map_or(0, |chunk| chunk.gathered.len - chunk.sent)
+    }
+
     /// Sends what a call before has left, then further whole batches up to `max_bytes` and at least
     /// one, until nothing more is visible: to a socket, TCP or Unix, or a pipe, or a file.
     ///

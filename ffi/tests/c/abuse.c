@@ -170,8 +170,8 @@ static void opening_and_closing_leaves_nothing_behind(const char *path) {
 }
 
 /* Everything that a child may do with its parent's handles: be refused, and free them. */
-static int in_child(struct log *log, ringlog_reader *reader, ringlog_batch *batch, ringlog_cq *queue,
-                    const char *own) {
+static int in_child(struct log *log, ringlog_reader *reader, ringlog_topic_reader *all,
+                    ringlog_batch *batch, ringlog_cq *queue, const char *own) {
     ringlog_record record = record_of("v");
     ringlog_completion done;
     ringlog_batch *more = NULL;
@@ -185,6 +185,8 @@ static int in_child(struct log *log, ringlog_reader *reader, ringlog_batch *batc
     FAILS(RINGLOG_E_FORKED, ringlog_cq_poll(queue, &done, 1, sizeof done, RINGLOG_FOREVER, &count,
                                             &error));
     FAILS(RINGLOG_E_FORKED, ringlog_reader_next(reader, 0, RINGLOG_FOREVER, &more, &error));
+    FAILS(RINGLOG_E_FORKED, ringlog_topic_reader_next(all, 0, RINGLOG_FOREVER, &more, &error));
+    FAILS(RINGLOG_E_FORKED, ringlog_submit_topic_read(all, queue, 0, &error));
     FAILS(RINGLOG_E_FORKED, ringlog_batch_views(batch, 0, &view, 1, sizeof view, &count, &error));
     FAILS(RINGLOG_E_FORKED, ringlog_flush(log->engine, RINGLOG_FOREVER, &error));
     FAILS(RINGLOG_E_FORKED, ringlog_topic_create(log->engine, "x", NULL, NULL, &error));
@@ -192,6 +194,7 @@ static int in_child(struct log *log, ringlog_reader *reader, ringlog_batch *batc
     ringlog_cq_wake(queue);
     ringlog_batch_free(batch);
     ringlog_reader_free(reader);
+    ringlog_topic_reader_free(all);
     ringlog_cq_free(queue);
     ringlog_stream_free(log->stream);
     ringlog_topic_free(log->topic);
@@ -207,6 +210,7 @@ static void a_child_is_refused_and_its_parent_goes_on(const char *path) {
     struct log log = log_open(path);
     ringlog_record record = record_of("v");
     ringlog_reader *reader = reader_from(log.stream, RINGLOG_START_EARLIEST, 0);
+    ringlog_topic_reader *all = NULL;
     ringlog_batch *batch = NULL;
     ringlog_cq *queue = NULL;
     ringlog_completion done[64];
@@ -218,6 +222,7 @@ static void a_child_is_refused_and_its_parent_goes_on(const char *path) {
     snprintf(own, sizeof own, "%s.child", path);
     append(log.stream, "v");
     OK(ringlog_reader_next(reader, 0, 0, &batch, &error));
+    OK(ringlog_topic_reader_open(log.topic, RINGLOG_START_EARLIEST, 0, 0, &all, &error));
     OK(ringlog_cq_new(log.engine, 64, &queue, &error));
     for (tag = 0; tag < 64; tag++) {
         OK(ringlog_submit_append(log.stream, queue, &record, 1, sizeof record, 0, tag, &error));
@@ -225,7 +230,7 @@ static void a_child_is_refused_and_its_parent_goes_on(const char *path) {
     child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        _exit(in_child(&log, reader, batch, queue, own));
+        _exit(in_child(&log, reader, all, batch, queue, own));
     }
     while (seen < 64) {
         size_t at;
@@ -239,6 +244,7 @@ static void a_child_is_refused_and_its_parent_goes_on(const char *path) {
     CHECK(waitpid(child, &status, 0) == child);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     CHECK(append(log.stream, "w") == 65);
+    ringlog_topic_reader_free(all);
     ringlog_cq_free(queue);
     ringlog_batch_free(batch);
     ringlog_reader_free(reader);

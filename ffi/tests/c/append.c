@@ -76,11 +76,78 @@ static void levels_and_flags(const char *path) {
           ringlog_append(log.stream, &record, 1, sizeof record,
                          RINGLOG_APPEND_WRITTEN | RINGLOG_APPEND_DURABLE, 0, NULL, &error));
     FAILS(RINGLOG_E_INVALID_ARGUMENT,
-          ringlog_append(log.stream, &record, 1, sizeof record, 64, 0, NULL, &error));
+          ringlog_append(log.stream, &record, 1, sizeof record, 256, 0, NULL, &error));
     FAILS(RINGLOG_E_INVALID_ARGUMENT,
           ringlog_append(log.stream, &record, 1, sizeof record, 0, -3, NULL, &error));
     FAILS(RINGLOG_E_INVALID_ARGUMENT,
           ringlog_append(log.stream, &record, 0, sizeof record, 0, 0, NULL, &error));
+    log_free(&log);
+}
+
+/* The codec of the batch that a reader gives next, as Kafka's attributes have it. */
+static int next_codec(ringlog_reader *reader, const char *value) {
+    ringlog_batch *batch = NULL;
+    ringlog_bytes bytes = {NULL, 0};
+    ringlog_view view;
+    size_t count = 0;
+    int codec;
+    OK(ringlog_reader_next(reader, 0, 0, &batch, &error));
+    OK(ringlog_batch_bytes(batch, 0, &bytes, &error));
+    OK(ringlog_batch_views(batch, 0, &view, 1, sizeof view, &count, &error));
+    CHECK(count == 1 && bytes_are(view.value, value));
+    codec = ((const unsigned char *)bytes.ptr)[22] & 7;
+    ringlog_batch_free(batch);
+    return codec;
+}
+
+static void a_call_may_compress_otherwise_than_its_topic(const char *path) {
+    static const uint32_t flags[] = {
+        RINGLOG_APPEND_COMPRESSION_NONE, RINGLOG_APPEND_COMPRESSION_GZIP,
+        RINGLOG_APPEND_COMPRESSION_SNAPPY, RINGLOG_APPEND_COMPRESSION_LZ4,
+        RINGLOG_APPEND_COMPRESSION_ZSTD,
+    };
+    struct log log = log_open(path);
+    ringlog_topic_options options;
+    ringlog_topic *topic = NULL;
+    ringlog_stream *stream = NULL;
+    ringlog_cq *queue = NULL;
+    ringlog_reader *reader;
+    ringlog_record record = record_of("v");
+    ringlog_record_id id;
+    ringlog_completion done;
+    size_t at, count;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.compression = RINGLOG_COMPRESSION_LZ4;
+    OK(ringlog_topic_create(log.engine, "lz4", &options, &topic, &error));
+    OK(ringlog_stream_open(topic, 0, &stream, &error));
+    OK(ringlog_cq_new(log.engine, 8, &queue, &error));
+    reader = reader_from(stream, RINGLOG_START_EARLIEST, 0);
+    append(stream, "as the topic says");
+    CHECK(next_codec(reader, "as the topic says") == RINGLOG_COMPRESSION_LZ4);
+    /* The codes of topics are Kafka's, and count up from none. */
+    for (at = 0; at < sizeof flags / sizeof *flags; at++) {
+        uint32_t level = at % 2 == 0 ? RINGLOG_APPEND_WRITTEN : RINGLOG_APPEND_DURABLE;
+        OK(ringlog_append(stream, &record, 1, sizeof record, flags[at] | RINGLOG_APPEND_DURABLE,
+                          RINGLOG_FOREVER, NULL, &error));
+        CHECK(next_codec(reader, "v") == (int)at);
+        OK(ringlog_topic_append(topic, &record, 1, sizeof record, flags[at], RINGLOG_FOREVER, &id,
+                                sizeof id, &error));
+        CHECK(next_codec(reader, "v") == (int)at);
+        OK(ringlog_submit_append(stream, queue, &record, 1, sizeof record, flags[at] | level, 5,
+                                 &error));
+        OK(ringlog_flush(log.engine, RINGLOG_DEFAULT_TIMEOUT, &error));
+        OK(ringlog_cq_poll(queue, &done, 1, sizeof done, 30 * SECOND_NS, &count, &error));
+        CHECK(count == 1 && done.status == RINGLOG_OK);
+        CHECK(next_codec(reader, "v") == (int)at);
+        FAILS(RINGLOG_E_INVALID_ARGUMENT,
+              ringlog_append(stream, &record, 1, sizeof record,
+                             flags[at] | flags[(at + 1) % 5], 0, NULL, &error));
+    }
+    ringlog_reader_free(reader);
+    ringlog_cq_free(queue);
+    ringlog_stream_free(stream);
+    ringlog_topic_free(topic);
     log_free(&log);
 }
 
@@ -205,6 +272,8 @@ const struct test append_tests[] = {
     {"absent_differs_from_empty_and_time_zero_from_now",
      absent_differs_from_empty_and_time_zero_from_now, 0},
     {"levels_and_flags", levels_and_flags, 1},
+    {"a_call_may_compress_otherwise_than_its_topic", a_call_may_compress_otherwise_than_its_topic,
+     1},
     {"huge_lengths_are_refused_unread", huge_lengths_are_refused_unread, 1},
     {"a_batch_goes_in_as_it_came_out", a_batch_goes_in_as_it_came_out, 1},
     {"trim_moves_the_start", trim_moves_the_start, 0},

@@ -84,5 +84,6 @@ extern const struct test abuse_tests[];
 extern const struct test modes_tests[];
 extern const struct test time_tests[];
 extern const struct test arrow_tests[];
+extern const struct test all_tests[];
 
 #endif

@@ -37,6 +37,7 @@ const EXAMPLES: &[Example] = &[
             "1 -: two espressos\n",
             "2 -: a glass of water\n",
             "later ones begin at 1, and a reader from then at 1\n",
+            "3 records in 4 partitions\n",
             "RINGLOG_E_UNKNOWN_TOPIC: ",
         ],
     },

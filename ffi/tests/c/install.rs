@@ -20,6 +20,7 @@ pub fn trials(kit: &'static Kit) -> Vec<Trial> {
         Trial::test("install::puts_everything_in_its_place", move || places(kit)),
         Trial::test("install::pkg_config_shared", move || pkg_config(kit, false)),
         Trial::test("install::pkg_config_static", move || pkg_config(kit, true)),
+        Trial::test("install::pkg_config_cpp", move || pkg_config_cpp(kit)),
         Trial::test("install::cmake_shared", move || cmake(kit, "ringlog::ringlog")),
         Trial::test("install::cmake_static", move || cmake(kit, "ringlog::ringlog_static")),
     ]
@@ -78,6 +79,21 @@ fn pkg_config(kit: &Kit, is_static: bool) -> Outcome {
     }
     run(compiler.args(flags.split_whitespace()))?;
     check(kit, &program, is_static)
+}
+
+/// The C++ header, with the parts that it is made of.
+fn pkg_config_cpp(kit: &Kit) -> Outcome {
+    let dir = kit.scratch()?;
+    let program = dir.path().join("app");
+    let mut command = pkg_config_command(kit)?;
+    let flags = kit::output(command.args(["--cflags", "--libs", "ringlog"]))?;
+    let mut compiler = Command::new("c++");
+    compiler.arg("-std=c++17").arg(kit.source("examples/iterate.cpp")).arg("-o").arg(&program);
+    run(compiler.args(flags.split_whitespace()))?;
+    let mut command = Command::new(program);
+    command.arg(dir.path().join("data")).env("LD_LIBRARY_PATH", prefix(kit)?.join("lib"));
+    let said = kit::output(&mut command)?;
+    if said.contains("0 table 7: one flat white") { Ok(()) } else { Err(said.into()) }
 }
 
 fn cmake(kit: &Kit, target: &str) -> Outcome {

@@ -14,7 +14,21 @@ pub struct Kit {
     built: OnceLock<()>,
     plain: OnceLock<Program>,
     sanitized: OnceLock<Program>,
+    cpp: OnceLock<Program>,
+    cpp_sanitized: OnceLock<Program>,
 }
+
+/// A language that tests are written in: its sources, and how they are compiled.
+struct Language {
+    sources: &'static str,
+    compiler: &'static str,
+    standard: &'static str,
+    suffix: &'static str,
+}
+
+const C: Language = Language { sources: "tests/c", compiler: "cc", standard: "c11", suffix: "c" };
+const CPP: Language =
+    Language { sources: "tests/cpp", compiler: "c++", standard: "c++17", suffix: "cpp" };
 
 /// The tests' program, compiled in one way.
 pub struct Program {
@@ -82,28 +96,36 @@ impl Kit {
     }
 
     pub fn plain(&self) -> &Program {
-        self.plain.get_or_init(|| self.program("plain", false))
+        self.plain.get_or_init(|| self.program(&C, "c-tests-plain", false))
     }
 
     pub fn sanitized(&self) -> &Program {
-        self.sanitized.get_or_init(|| self.program("sanitized", true))
+        self.sanitized.get_or_init(|| self.program(&C, "c-tests-sanitized", true))
     }
 
-    fn program(&self, name: &str, sanitized: bool) -> Program {
+    pub fn cpp(&self) -> &Program {
+        self.cpp.get_or_init(|| self.program(&CPP, "cpp-tests-plain", false))
+    }
+
+    pub fn cpp_sanitized(&self) -> &Program {
+        self.cpp_sanitized.get_or_init(|| self.program(&CPP, "cpp-tests-sanitized", true))
+    }
+
+    fn program(&self, language: &Language, name: &str, sanitized: bool) -> Program {
         self.build_once();
-        let path = target().join(format!("c-tests-{name}"));
-        let mut command = compiler("cc", "c11");
-        let mut sources: Vec<PathBuf> = std::fs::read_dir(self.source("tests/c"))
+        let path = target().join(name);
+        let mut command = compiler(language.compiler, language.standard);
+        let mut sources: Vec<PathBuf> = std::fs::read_dir(self.source(language.sources))
             .expect("the tests are there")
             .map(|entry| entry.expect("the directory is readable").path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
+            .filter(|path| path.extension().is_some_and(|suffix| suffix == language.suffix))
             .collect();
         sources.sort();
         command.arg("-D_GNU_SOURCE").arg("-O1").args(sources);
         if sanitized {
             command.args(["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
         }
-        self.link(&mut command, &path).expect("the C tests compile");
+        self.link(&mut command, &path).expect("the tests compile");
         Program { path, sanitized }
     }
 

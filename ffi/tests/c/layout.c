@@ -14,6 +14,7 @@ static void sizes_and_offsets(const char *path) {
     CHECK(offsetof(ringlog_view, offset) == 0 && offsetof(ringlog_view, timestamp_ms) == 8);
     CHECK(offsetof(ringlog_view, key) == 16 && offsetof(ringlog_view, value) == 32);
     CHECK(offsetof(ringlog_view, headers) == 48 && offsetof(ringlog_view, flags) == 64);
+    CHECK(offsetof(ringlog_view, partition) == 68);
     CHECK(sizeof(ringlog_completion) == 56);
     CHECK(offsetof(ringlog_completion, status) == 8 && offsetof(ringlog_completion, op) == 12);
     CHECK(offsetof(ringlog_completion, partition) == 16);

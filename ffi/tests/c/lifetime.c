@@ -160,12 +160,94 @@ static void headers_of_another_age_fit(const char *path) {
     ringlog_engine_free(engine);
 }
 
+/* The structs of the first header, before fields were put behind them. */
+struct first_open_options {
+    size_t size;
+    uint32_t flags, backend;
+    uint64_t segment_bytes, ring_bytes, group_bytes, max_payload_bytes, async_window_bytes;
+    int64_t async_window_ns, append_timeout_ns, lock_timeout_ns, close_timeout_ns;
+};
+
+struct first_topic_options {
+    size_t size;
+    uint32_t partitions, flush;
+};
+
+struct first_topic_info {
+    const char *name;
+    uint8_t uuid[16];
+    uint32_t partitions, flush;
+};
+
+struct first_stream_info {
+    uint64_t log_start, end, durable_end;
+    uint32_t partition, log;
+};
+
+/* A program that was compiled with the first header: behind its structs lies what must neither be
+ * read as theirs nor written. */
+static void programs_of_the_first_header_go_on_working(const char *path) {
+    ringlog_open_options ours = small_options();
+    struct {
+        struct first_open_options options;
+        char not_theirs[sizeof(ringlog_open_options) - sizeof(struct first_open_options)];
+    } open;
+    struct {
+        struct first_topic_options options;
+        char not_theirs[sizeof(ringlog_topic_options) - sizeof(struct first_topic_options)];
+    } create;
+    struct {
+        struct first_topic_info info;
+        char not_theirs[sizeof(ringlog_topic_info) - sizeof(struct first_topic_info)];
+    } topics;
+    struct {
+        struct first_stream_info info;
+        char not_theirs[sizeof(ringlog_stream_info) - sizeof(struct first_stream_info)];
+    } streams;
+    ringlog_engine *engine = NULL;
+    ringlog_topic *topic = NULL;
+    ringlog_stream *stream = NULL;
+    ringlog_topic_info now;
+    size_t at;
+    CHECK(sizeof open.options == 88 && sizeof create.options == 16);
+    CHECK(sizeof topics.info == 32 && sizeof streams.info == 32);
+    memset(&open, 0xff, sizeof open);
+    memset(&create, 0xff, sizeof create);
+    memset(&topics, 0xff, sizeof topics);
+    memset(&streams, 0xff, sizeof streams);
+    memcpy(&open.options, &ours, sizeof open.options);
+    open.options.size = sizeof open.options;
+    create.options.size = sizeof create.options;
+    create.options.partitions = 2;
+    create.options.flush = RINGLOG_FLUSH_ASYNC;
+    OK(ringlog_open(path, (void *)&open.options, &engine, &error));
+    CHECK(ringlog_shards(engine) == 1);
+    OK(ringlog_topic_create(engine, "t", (void *)&create.options, &topic, &error));
+    OK(ringlog_topic_describe(topic, (void *)&topics.info, sizeof topics.info, &error));
+    CHECK(topics.info.partitions == 2 && topics.info.flush == RINGLOG_FLUSH_ASYNC);
+    OK(ringlog_topic_describe(topic, &now, sizeof now, &error));
+    CHECK(now.compression == RINGLOG_COMPRESSION_NONE && now.timestamps == RINGLOG_TIME_CREATE);
+    OK(ringlog_stream_open(topic, 1, &stream, &error));
+    append(stream, "v");
+    OK(ringlog_stream_describe(stream, (void *)&streams.info, sizeof streams.info, &error));
+    CHECK(streams.info.end == 1 && streams.info.partition == 1);
+    for (at = 0; at < sizeof topics.not_theirs; at++) {
+        CHECK(topics.not_theirs[at] == (char)0xff);
+    }
+    for (at = 0; at < sizeof streams.not_theirs; at++) {
+        CHECK(streams.not_theirs[at] == (char)0xff);
+    }
+    ringlog_stream_free(stream);
+    ringlog_topic_free(topic);
+    ringlog_engine_free(engine);
+}
+
 static void sizes_that_cannot_be_are_refused(const char *path) {
     ringlog_open_options options = small_options();
     ringlog_engine *engine = NULL;
     struct log log;
     ringlog_topic_info info;
-    static const size_t sizes[] = {0, 1, 7, 86, 89, 1 << 20, SIZE_MAX, SIZE_MAX - 7};
+    static const size_t sizes[] = {0, 1, 7, 24, 86, 89, 1 << 20, SIZE_MAX, SIZE_MAX - 7};
     size_t at;
     for (at = 0; at < sizeof sizes / sizeof *sizes; at++) {
         options.size = sizes[at];
@@ -186,6 +268,7 @@ const struct test lifetime_tests[] = {
     {"the_last_handle_that_goes_closes", the_last_handle_that_goes_closes, 0},
     {"what_was_appended_is_there_after_reopening", what_was_appended_is_there_after_reopening, 1},
     {"headers_of_another_age_fit", headers_of_another_age_fit, 1},
+    {"programs_of_the_first_header_go_on_working", programs_of_the_first_header_go_on_working, 1},
     {"sizes_that_cannot_be_are_refused", sizes_that_cannot_be_are_refused, 0},
     {NULL, NULL, 0},
 };

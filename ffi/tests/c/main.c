@@ -5,7 +5,7 @@
 static const struct test *const all[] = {
     layout_tests, errors_tests, topics_tests, append_tests,
     read_tests,   queue_tests,  lifetime_tests, abuse_tests,
-    modes_tests,  time_tests,   arrow_tests,
+    modes_tests,  time_tests,   arrow_tests,  all_tests,
 };
 
 ringlog_open_options small_options(void) {

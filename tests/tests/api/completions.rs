@@ -6,7 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringlog::{
-    Ack, AppendOptions, Completion, CompletionQueue, Error, Flush, Offset, Outcome, Record, Start,
+    Ack, AppendOptions, Batch, Completion, CompletionQueue, Engine, Error, Flush, Offset, Outcome,
+    PartitionId, Record, Start, Topic, TopicReader, TopicSpec,
 };
 use rustix::event::{PollFd, PollFlags, Timespec};
 
@@ -90,9 +91,7 @@ fn many_threads_submit_and_one_polls() {
 
 #[test]
 fn the_descriptor_tells_when_to_poll() {
-    on_each(&small(), |options, dir| {
-        let engine = options.clone().open(dir).unwrap();
-        let partition = partition(&engine, "t", Flush::Sync);
+    on_each_class(&small(), |engine, partition, _| {
         let queue = engine.completion_queue(10).unwrap();
         assert!(!is_readable(&queue, Duration::ZERO));
         for tag in 0..100 {
@@ -163,6 +162,7 @@ fn a_flush_makes_what_came_before_durable() {
                 engine.submit_flush(&queue, 2).unwrap();
                 let Outcome::Flush(result) = gather(&queue, 1).remove(0).outcome else { panic!() };
                 result.unwrap();
+                assert_eq!(queue.outstanding(), 0);
             } else {
                 engine.flush(DEADLINE).unwrap();
             }
@@ -244,5 +244,103 @@ fn what_is_refused_is_not_submitted() {
         let refused = queue.submit_read(reader, 2).unwrap_err();
         assert!(matches!(refused.error, Error::QueueFull { capacity: 1 }));
         assert_eq!(refused.reader.next_offset(), Offset(1));
+    });
+}
+
+fn topic(engine: &Engine, class: Flush, partitions: u32) -> Topic {
+    let spec = TopicSpec::new(format!("all-{class}")).partitions(partitions).flush(class);
+    engine.open_or_create_topic(spec).unwrap()
+}
+
+fn topic_read(completion: Completion) -> (Box<TopicReader>, ringlog::Result<Batch>) {
+    let Outcome::TopicRead { reader, result } = completion.outcome else { panic!() };
+    (reader, result)
+}
+
+#[test]
+fn a_reader_of_a_topic_comes_back_with_what_any_partition_got() {
+    on_each(&small(), |options, dir| {
+        let engine = options.clone().shards(2).open(dir).unwrap();
+        for class in CLASSES {
+            let topic = topic(&engine, class, 5);
+            let queue = engine.completion_queue(10).unwrap();
+            let mut reader = Box::new(topic.reader(Start::Earliest).unwrap());
+            let mut ends = [0; 5];
+            for at in 0..200 {
+                queue.submit_topic_read(reader, 7).unwrap();
+                if at % 3 == 0 {
+                    let mut out = Vec::new();
+                    queue.poll(&mut out, 1, Duration::ZERO).unwrap();
+                    assert!(out.is_empty(), "nothing was appended yet ({class})");
+                }
+                let number = at * 7 % 5;
+                let partition = topic.partition(number as u32).unwrap();
+                partition.append(Record::new(&value(at, 50))).unwrap();
+                let done = gather(&queue, 1).remove(0);
+                assert_eq!(done.tag, 7);
+                let (back, result) = topic_read(done);
+                let batch = result.unwrap();
+                assert_eq!(batch.partition().0, number as u32);
+                assert_eq!(batch.base_offset(), Offset(ends[number]));
+                ends[number] += 1;
+                reader = back;
+            }
+            assert_eq!(queue.outstanding(), 0);
+        }
+        engine.close(DEADLINE).unwrap();
+    });
+}
+
+/// Appends race with the registration of the reader: none may be missed.
+#[test]
+fn a_reader_of_a_topic_in_a_queue_misses_nothing_of_many_writers() {
+    on_each(&small(), |options, dir| {
+        let engine = options.clone().open(dir).unwrap();
+        let topic = topic(&engine, Flush::Async, 4);
+        let queue = engine.completion_queue(1).unwrap();
+        let mut reader = Box::new(topic.reader(Start::Earliest).unwrap());
+        thread::scope(|scope| {
+            for number in 0..4 {
+                let partition = topic.partition(number).unwrap();
+                scope.spawn(move || {
+                    for at in 0..500 {
+                        partition.append(Record::new(&value(at, 40))).unwrap();
+                        if at % 16 == 0 {
+                            thread::yield_now();
+                        }
+                    }
+                });
+            }
+            let mut ends = [0; 4];
+            while ends.iter().sum::<u64>() < 2000 {
+                queue.submit_topic_read(reader, 0).unwrap();
+                let (back, result) = topic_read(gather(&queue, 1).remove(0));
+                let batch = result.unwrap();
+                let end = &mut ends[batch.partition().0 as usize];
+                assert_eq!(batch.base_offset(), Offset(*end));
+                *end = batch.last_offset().0 + 1;
+                reader = back;
+            }
+        });
+    });
+}
+
+#[test]
+fn a_reader_of_a_topic_is_refused_by_a_full_queue_and_completed_by_the_close() {
+    on_each(&small(), |options, dir| {
+        let engine = options.clone().open(dir).unwrap();
+        let topic = topic(&engine, Flush::Sync, 3);
+        topic.partition(1).unwrap().append(Record::new(b"x")).unwrap();
+        let queue = engine.completion_queue(1).unwrap();
+        queue.submit_topic_read(topic.reader(Start::Latest).unwrap(), 1).unwrap();
+        let mut second = topic.reader(Start::Earliest).unwrap();
+        assert_eq!(second.next_batch().unwrap().unwrap().0.0, 1);
+        let mut refused = queue.submit_topic_read(second, 2).unwrap_err();
+        assert!(matches!(refused.error, Error::QueueFull { capacity: 1 }));
+        assert_eq!(refused.reader.next_offset(PartitionId(1)).unwrap(), Offset(1));
+        engine.close(DEADLINE).unwrap();
+        let done = gather(&queue, 1).remove(0);
+        assert_eq!(done.tag, 1);
+        assert!(matches!(topic_read(done).1, Err(Error::Closed { .. })));
     });
 }

@@ -5,7 +5,9 @@
 mod beside;
 mod damaged;
 mod holds;
+mod outside;
 mod restart;
+mod unproven;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

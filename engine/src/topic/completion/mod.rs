@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use super::Host;
 use super::read::{Batch, Reader};
+use super::read_all::TopicReader;
 use crate::buf::fork::Birth;
 use crate::config::Ack;
 use crate::error::{Error, Result};
@@ -54,6 +55,13 @@ pub enum Outcome {
         /// As of [`Reader::next_batch`].
         result: Result<Batch>,
     },
+    /// A reader of a topic has a batch of one of its partitions, or failed; here it is back.
+    TopicRead {
+        /// The reader that was submitted, behind the batch.
+        reader: Box<TopicReader>,
+        /// As of [`TopicReader::next_batch`]; the batch names its partition.
+        result: Result<Batch>,
+    },
     /// Everything that had been appended when the flush was submitted is durable, or a log failed.
     Flush(Result<()>),
 }
@@ -61,15 +69,15 @@ pub enum Outcome {
 /// A reader that a full queue, or a forked child's, did not take; here it is back, where it was.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
-pub struct RefusedRead {
+pub struct RefusedRead<R: std::fmt::Debug = Reader> {
     /// The reader.
-    pub reader: Box<Reader>,
+    pub reader: Box<R>,
     /// Why.
     pub error: Error,
 }
 
-impl From<RefusedRead> for Error {
-    fn from(refused: RefusedRead) -> Self {
+impl<R: std::fmt::Debug> From<RefusedRead<R>> for Error {
+    fn from(refused: RefusedRead<R>) -> Self {
         refused.error
     }
 }
@@ -132,7 +140,37 @@ enum Place {
 
 struct Waiting {
     tag: u64,
-    reader: Box<Reader>,
+    reading: Reading,
+}
+
+/// A reader of either kind.
+enum Reading {
+    Partition(Box<Reader>),
+    Topic(Box<TopicReader>),
+}
+
+impl Reading {
+    fn next_batch(&mut self) -> Result<Option<Batch>> {
+        match self {
+            Self::Partition(reader) => reader.next_batch(),
+            Self::Topic(reader) => Ok(reader.next_batch()?.map(|(_, batch)| batch)),
+        }
+    }
+
+    /// Registers `waker` for when there may be more than the last look found; false: look again.
+    fn follow_with(&mut self, waker: &Waker) -> Result<bool> {
+        match self {
+            Self::Partition(reader) => reader.follow_with(waker),
+            Self::Topic(reader) => reader.follow_with(waker),
+        }
+    }
+
+    fn outcome(self, result: Result<Batch>) -> Outcome {
+        match self {
+            Self::Partition(reader) => Outcome::Read { reader, result },
+            Self::Topic(reader) => Outcome::TopicRead { reader, result },
+        }
+    }
 }
 
 impl std::fmt::Debug for CompletionQueue {
@@ -182,7 +220,25 @@ impl CompletionQueue {
         if let Err(error) = self.reserve() {
             return Err(RefusedRead { reader, error });
         }
-        self.read_on(Waiting { tag, reader });
+        self.read_on(Waiting { tag, reading: Reading::Partition(reader) });
+        Ok(())
+    }
+
+    /// As [`submit_read`](Self::submit_read), of all partitions of a topic: a batch of any of them
+    /// completes it.
+    ///
+    /// # Errors
+    /// As [`submit_read`](Self::submit_read).
+    pub fn submit_topic_read(
+        &self,
+        reader: impl Into<Box<TopicReader>>,
+        tag: u64,
+    ) -> Result<(), RefusedRead<TopicReader>> {
+        let reader = reader.into();
+        if let Err(error) = self.reserve() {
+            return Err(RefusedRead { reader, error });
+        }
+        self.read_on(Waiting { tag, reading: Reading::Topic(reader) });
         Ok(())
     }
 
@@ -325,7 +381,7 @@ impl CompletionQueue {
     /// Reads what there is, or lets the reader wait for more.
     fn read_on(&self, mut waiting: Waiting) {
         let result = loop {
-            match waiting.reader.next_batch() {
+            match waiting.reading.next_batch() {
                 Ok(Some(batch)) => break Ok(batch),
                 Err(error) => break Err(error),
                 Ok(None) => {}
@@ -333,7 +389,7 @@ impl CompletionQueue {
             let number = self.state.lock().keep_place();
             let signal = Arc::clone(&self.signal);
             let waker = ReaderWaker { signal, number, fired: AtomicBool::new(false) };
-            let registered = waiting.reader.follow_with(&Waker::from(Arc::new(waker)));
+            let registered = waiting.reading.follow_with(&Waker::from(Arc::new(waker)));
             let mut state = self.state.lock();
             let fired = matches!(state.readers.remove(&number), Some(Place::Fired));
             match registered {
@@ -345,7 +401,7 @@ impl CompletionQueue {
                 Err(error) => break Err(error),
             }
         };
-        let outcome = Outcome::Read { reader: waiting.reader, result };
+        let outcome = waiting.reading.outcome(result);
         self.state.lock().ready.push_back(Completion { tag: waiting.tag, outcome });
         self.signal.raise();
     }
