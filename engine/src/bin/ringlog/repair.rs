@@ -1,8 +1,9 @@
 //! `ringlog repair`: says what is lost and what would be done, and with `--yes` does it.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ringlog::inspect::{Plan, Repair as Repairing, Salvaged};
@@ -38,9 +39,9 @@ pub fn run(place: &Place, args: &Repair) -> Result<(), Failure> {
     let told = Told { done: args.yes, plan: &plan, exported: &exported };
     // Told before it is done: who is interrupted knows what was begun.
     if args.json {
-        output.json(&told)?
+        output.json(&told)?;
     } else {
-        tell(&told, &mut output)?
+        tell(&told, &mut output)?;
     }
     output.flush()?;
     let is_beyond = !plan.beyond.is_empty();
@@ -57,19 +58,12 @@ fn export(repair: &Repairing, dir: &Path, data: &Path) -> Result<Vec<PathBuf>, F
     let wrong = |path: &Path, error: &io::Error| {
         Failure::new(Exit::Failed, format_args!("{}: {error}", path.display()))
     };
-    fs::create_dir_all(dir).map_err(|error| wrong(dir, &error))?;
-    let mut files: BTreeMap<PathBuf, BufWriter<File>> = BTreeMap::new();
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| wrong(dir, &e))?;
+    let mut files = Files::default();
     let mut failure = None;
     let outcome = repair.salvage(&mut |salvaged| {
         let path = dir.join(file_name(&salvaged));
-        let written = match files.get_mut(&path) {
-            Some(file) => file.write_all(salvaged.batch),
-            None => OpenOptions::new().write(true).create_new(true).open(&path).and_then(|file| {
-                let file = files.entry(path.clone()).or_insert(BufWriter::new(file));
-                file.write_all(salvaged.batch)
-            }),
-        };
-        written.map_err(|error| {
+        files.write(&path, salvaged.batch).map_err(|error| {
             let error = failure.insert((path, error));
             ringlog::Error::InvalidArgument { what: "export", reason: error.1.to_string() }
         })
@@ -78,13 +72,43 @@ fn export(repair: &Repairing, dir: &Path, data: &Path) -> Result<Vec<PathBuf>, F
         return Err(wrong(&path, &error));
     }
     outcome.map_err(|error| Failure::engine(data, &error))?;
-    let mut exported = Vec::new();
-    for (path, file) in files {
-        let file = file.into_inner().map_err(|error| wrong(&path, error.error()))?;
-        file.sync_all().map_err(|error| wrong(&path, &error))?;
-        exported.push(path);
+    files.close().map_err(|(path, error)| wrong(&path, &error))?;
+    Ok(files.made.into_iter().collect())
+}
+
+/// The files of an export; there may be more than a process may have open.
+#[derive(Default)]
+struct Files {
+    made: BTreeSet<PathBuf>,
+    open: BTreeMap<PathBuf, BufWriter<File>>,
+}
+
+impl Files {
+    const OPEN_MAX: usize = 64;
+
+    fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        if let Some(file) = self.open.get_mut(path) {
+            return file.write_all(bytes);
+        }
+        if self.open.len() == Self::OPEN_MAX {
+            self.close().map_err(|(_, error)| error)?;
+        }
+        let mut options = OpenOptions::new();
+        // What is in them is for nobody else to read either.
+        options.append(true).mode(0o600).create_new(!self.made.contains(path));
+        let file = options.open(path)?;
+        self.made.insert(path.to_owned());
+        self.open.entry(path.to_owned()).or_insert(BufWriter::new(file)).write_all(bytes)
     }
-    Ok(exported)
+
+    /// Writes out and flushes those that are open; tells which one failed.
+    fn close(&mut self) -> Result<(), (PathBuf, io::Error)> {
+        for (path, file) in std::mem::take(&mut self.open) {
+            let flushed = file.into_inner().map_err(io::IntoInnerError::into_error);
+            flushed.and_then(|file| file.sync_all()).map_err(|error| (path, error))?;
+        }
+        Ok(())
+    }
 }
 
 fn file_name(salvaged: &Salvaged<'_>) -> String {

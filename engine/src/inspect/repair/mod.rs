@@ -1,6 +1,7 @@
 //! Repairing a data directory: first a plan of what would be done and what is lost, then doing it.
 //!
-//! Owns LOCK meanwhile, so that nobody writes beside it. Must never destroy: what it replaces is
+//! Owns LOCK meanwhile, so that nobody writes beside it; the engine that is opened in the end takes it
+//! again. Must never destroy: what it replaces is
 //! kept aside as `*.damaged`, and damaged groups stay where they are. It invents nothing, either:
 //! a log that can be appended to again goes on behind what was lost, and readers that come to a
 //! lost place still hear of it.
@@ -47,6 +48,15 @@ pub struct Repair {
     disk: DiskRef,
     options: Options,
     lock: LockGuard,
+    place: Place,
+}
+
+/// How an engine is opened there in the end.
+#[derive(Debug)]
+enum Place {
+    Directory,
+    #[cfg(feature = "sim")]
+    Simulated(crate::sim::SimDisk, crate::Clock),
 }
 
 /// Something that a repair does.
@@ -116,18 +126,37 @@ impl Repair {
     /// in the end.
     ///
     /// # Errors
-    /// [`Error::Locked`](crate::Error::Locked) beside a writer; [`Error::Corrupt`](crate::Error::Corrupt) if both copies of engine.meta are
-    /// damaged, which is beyond repair; [`Error::NotADataDirectory`](crate::Error::NotADataDirectory),
+    /// [`Error::Locked`](crate::Error::Locked) beside a writer;
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if both copies of engine.meta are damaged, which is
+    /// beyond repair; [`Error::NotADataDirectory`](crate::Error::NotADataDirectory),
     /// [`Error::UnsupportedFormat`](crate::Error::UnsupportedFormat), [`Error::Io`](crate::Error::Io).
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
-        options.validate()?;
         let disk: DiskRef = Arc::new(OsDisk::open(path.as_ref(), false)?);
+        Self::locked(disk, options, Place::Directory)
+    }
+
+    /// The same on a simulated disk, whose clock is `clock`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[cfg(feature = "sim")]
+    pub fn open_simulated(
+        disk: &crate::sim::SimDisk,
+        options: Options,
+        clock: crate::Clock,
+    ) -> Result<Self> {
+        Self::locked(Arc::new(disk.clone()), options, Place::Simulated(disk.clone(), clock))
+    }
+
+    fn locked(disk: DiskRef, options: Options, place: Place) -> Result<Self> {
+        options.validate()?;
         if open::read_meta(&*disk)?.is_none() {
             open::refuse_strangers(&disk)?;
             return Err(open::not_a_directory(&*disk, "engine.meta is not there"));
         }
         let lock = disk.lock(options.lock_timeout)?;
-        Ok(Self { disk, options, lock })
+        open::refuse_newer(&disk)?;
+        Ok(Self { disk, options, lock, place })
     }
 
     /// Reads the whole directory and says what a repair would do. Changes nothing. `progress` hears
@@ -144,43 +173,60 @@ impl Repair {
         if names.catalog.is_none() {
             plan.beyond(full_path(&*self.disk, &META.dir()), "the topics cannot be read");
         }
-        for survey in surveys {
+        let known = are_known(&names, &surveys);
+        for survey in &surveys {
             survey.losses(&names, &mut plan.losses);
-            act::plan_log(&self.disk, survey, &mut plan)?;
+            // Nothing opens before the metadata log is restored from a copy, which may say more of
+            // the others than what is left.
+            if known || survey.layout.id == META {
+                act::plan_log(&self.disk, survey, &mut plan)?;
+            }
         }
         Ok(plan)
     }
 
     /// Does what the plan says; then opens the engine, which cuts torn tails and takes what rings
-    /// have, and closes it.
+    /// have, and closes it. Interrupted anywhere, it may be planned and run again.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io), [`Error::NoSpace`](crate::Error::NoSpace): what was done stays done, and a repair may be tried
-    /// again; and as [`Options::open`](crate::Options::open), if something is beyond repair.
+    /// [`Error::Io`](crate::Error::Io), [`Error::NoSpace`](crate::Error::NoSpace): what was done
+    /// stays done; as [`Options::open`](crate::Options::open); and
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if a log still takes no appends, because something
+    /// is beyond repair.
     pub fn run(self, plan: Plan) -> Result<()> {
-        let Self { disk, options, lock } = self;
+        let Self { disk, options, lock, place } = self;
         if plan.actions.is_empty() {
             return Ok(());
         }
         for action in plan.actions {
             action.run(&disk)?;
         }
+        // The engine takes it again, for its own drivers.
         drop(lock);
-        let path = disk.root().to_path_buf();
         let close_timeout = options.close_timeout;
-        options.create(false).open(path)?.close(close_timeout)
+        let options = options.create(false);
+        let engine = match place {
+            Place::Directory => options.open(disk.root())?,
+            #[cfg(feature = "sim")]
+            Place::Simulated(disk, clock) => crate::Engine::open_simulated(&disk, options, clock)?,
+        };
+        let damage = engine.first_damage();
+        engine.close(close_timeout)?;
+        damage.map_or(Ok(()), Err)
     }
 
     /// Gives every record batch that can be read of the logs that are damaged, log by log in the
-    /// order of positions.
+    /// order of positions; of all logs, if nobody knows the topics any more.
     ///
     /// # Errors
     /// What `visit` fails with; [`Error::Io`](crate::Error::Io).
     pub fn salvage(&self, visit: &mut dyn FnMut(Salvaged<'_>) -> Result<()>) -> Result<()> {
         let names = Names::load(&self.disk)?;
         let logs = self.logs(&names)?;
-        for survey in self.survey(&names, &logs, &mut |_, _| {})? {
-            if survey.is_damaged() && survey.layout.id != META {
+        let surveys = self.survey(&names, &logs, &mut |_, _| {})?;
+        let known = are_known(&names, &surveys);
+        for survey in surveys {
+            if (survey.is_damaged() || !known) && survey.layout.id != META {
                 survey.salvage(&self.disk, &names, visit)?;
             }
         }
@@ -208,8 +254,12 @@ impl Repair {
         }
         let total = surveys.iter().map(|survey| survey.layout.total_bytes).sum();
         let mut done = 0;
+        // The metadata log comes first.
+        let mut whole = names.catalog.is_some();
         for survey in &mut surveys {
-            survey.read(&self.disk, names, &mut |bytes| progress(done + bytes, total))?;
+            let mut done_here = |bytes| progress(done + bytes, total);
+            survey.read(&self.disk, (names, whole), &mut done_here)?;
+            whole &= survey.layout.id != META || !survey.is_damaged();
             done += survey.layout.total_bytes;
             progress(done, total);
         }
@@ -231,6 +281,12 @@ impl Plan {
     fn step(&mut self, path: PathBuf, what: impl Into<String>, kept_as: Option<PathBuf>) {
         self.steps.push(Step { path, what: what.into(), kept_as });
     }
+}
+
+/// Whether the metadata log still says which topics there are.
+fn are_known(names: &Names, surveys: &[Survey]) -> bool {
+    let met = |survey: &Survey| survey.layout.id == META && survey.is_met;
+    names.catalog.is_some() && !surveys.iter().any(met)
 }
 
 /// A name of its own for what is kept aside of `name`.

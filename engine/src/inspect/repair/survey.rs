@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use uuid::Uuid;
 
 use super::super::info::{End, SegmentState};
 use super::super::layout::Layout;
@@ -13,6 +14,7 @@ use super::super::names::Names;
 use super::super::ring;
 use super::super::walk::{Event, walk};
 use super::{Loss, Salvaged};
+use crate::buf::RingMap;
 use crate::driver::disk::DiskRef;
 use crate::engine::META;
 use crate::error::Result;
@@ -23,9 +25,13 @@ use crate::format::index::SegmentIndex;
 use crate::format::record_batch::{self, BatchHeader};
 use crate::format::ring_control::{EPOCH, Identity, identify};
 use crate::ids::{LeaderEpoch, LogId, Offset, Position, StreamId};
+use crate::limits::GROUP_ALIGN;
 use crate::log::checkpoints;
-use crate::log::scan::{Streams as Runs, index_of_streams};
-use crate::log::segment::{Segment, read_header};
+use crate::log::scan::{Source, Streams as Runs, index_of_streams};
+use crate::log::segment::{Segment, file_name, read_header};
+
+/// How far the epoch is moved where nobody knows how many writers there were.
+const HIDDEN_EPOCHS: u32 = 1000;
 
 /// See the module.
 #[derive(Debug)]
@@ -46,6 +52,10 @@ pub(super) struct Survey {
     pub(super) is_met: bool,
     /// How many damaged places there are of which no checkpoint knows what was in them.
     damaged_places: u64,
+    /// Groups that no flush is proven to cover: base and length.
+    unproven: Vec<(u64, u64)>,
+    /// The ring is of this version, and not of a clean close.
+    pub(super) newer_ring: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -79,17 +89,23 @@ impl Survey {
             hidden: BTreeMap::new(),
             is_met: made_up,
             damaged_places: 0,
+            unproven: Vec::new(),
+            newer_ring: None,
         };
         let Some(checkpoint) = &survey.layout.checkpoint else { return Ok(survey) };
-        for entry in &checkpoint.segments {
-            let is = |file: &&super::super::info::SegmentInfo| file.base == entry.base;
-            let file = survey.layout.files.iter().find(is);
-            let whole = file.is_some_and(|file| {
-                file.state != SegmentState::Missing && file.len_bytes == entry.len_bytes
-            });
-            if !whole {
-                survey.hidden.insert(entry.base.0, entry.base.0 + entry.len_bytes);
-            }
+        for file in &survey.layout.files {
+            let (base, segment) = (file.base.0, survey.layout.segments.get(&file.base.0));
+            let end = match file.state {
+                SegmentState::Missing => Some(base + file.len_bytes),
+                SegmentState::Live | SegmentState::Prepared => {
+                    segment.filter(|s| s.len() != file.len_bytes).map(|segment| segment.end())
+                }
+                _ => None,
+            };
+            survey.hidden.extend(end.map(|end| (base, end)));
+            // One that must be the next, and cannot tell that it is.
+            let limit = file.in_flight_limit_bytes;
+            survey.is_met |= file.state == SegmentState::Prepared && limit.is_none();
         }
         survey.is_met |= !survey.hidden.is_empty();
         for entry in &checkpoint.streams {
@@ -99,11 +115,12 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Reads all of it; `progress` hears how many bytes are done.
+    /// Reads all of it; `progress` hears how many bytes are done. `whole`: nothing is missing among
+    /// the topics, so a stream that is no topic's was deleted.
     pub(super) fn read(
         &mut self,
         disk: &DiskRef,
-        names: &Names,
+        (names, whole): (&Names, bool),
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
         let Some(checkpoint) = self.layout.checkpoint.clone() else { return Ok(()) };
@@ -111,15 +128,28 @@ impl Survey {
         let start = layout.segments.keys().next().copied().unwrap_or(0);
         let met_from = met_from(disk, &layout, &checkpoint);
         let (mut runs, mut segment) = (Runs::default(), None::<Arc<Segment>>);
-        let mut done = 0;
+        let (mut done, mut proven) = (0, checkpoint.position.0);
+        let unknown = |(base, end): &(&u64, &u64)| {
+            let missing = !layout.segments.contains_key(base);
+            missing && !checkpoint.clean && **end > checkpoint.position.0
+        };
+        let mut missing: Vec<u64> = self.hidden.iter().filter(unknown).map(|(b, _)| *b).collect();
         walk(disk, &layout, start, &mut |event| {
             match event {
                 Event::Segment(next) => {
+                    let before = missing.len();
+                    missing.retain(|base| *base > next.base());
+                    self.damaged_places += (before - missing.len()) as u64;
                     self.leave(&checkpoint, &mut runs, segment.replace(Arc::clone(next)));
                 }
-                Event::Group { group, .. } => {
+                Event::Group { group, whole, .. } => {
                     self.epoch = self.epoch.max(group.header.epoch);
                     let position = group.header.position.0;
+                    if whole && position >= checkpoint.position.0 {
+                        proven = proven.max(group.header.durable_upto.0);
+                        self.unproven.push((position, group.header.group_len()));
+                        self.unproven.retain(|(base, _)| *base >= proven);
+                    }
                     let frames = group.frames.iter().map(|frame| (frame, group.payload(frame)));
                     if self.take(frames, Some(&mut runs)) && position >= checkpoint.position.0 {
                         self.is_met = true;
@@ -137,6 +167,7 @@ impl Survey {
             }
             Ok(ControlFlow::Continue(()))
         })?;
+        self.damaged_places += missing.len() as u64;
         if let (Some(segment), Some(end)) = (segment, self.end) {
             let upto = end.position.0.min(segment.end());
             let index = index_of_streams(&runs.0, checkpoint.log, segment.base(), upto);
@@ -145,7 +176,7 @@ impl Survey {
         self.layout = layout;
         self.epoch = self.epoch.max(checkpoint.epoch);
         self.take_ring(disk);
-        self.end_streams(&checkpoint, names);
+        self.end_streams(&checkpoint, (names, whole));
         Ok(())
     }
 
@@ -155,6 +186,9 @@ impl Survey {
         let Some(log) = self.layout.checkpoint.as_ref().map(|checkpoint| checkpoint.log) else {
             return;
         };
+        if let (Identity::Version(version), false) = (identify(&map, log), end.clean) {
+            self.newer_ring = Some(version);
+        }
         for group in &ring::replayed(&map, &self.layout, end, self.epoch).groups {
             let frames: Vec<_> = group.frames(Seed::of(log)).collect();
             for (frame, payload) in &frames {
@@ -221,7 +255,7 @@ impl Survey {
     }
 
     /// What the checkpoint knows of ends and starts beyond what was read.
-    fn end_streams(&mut self, checkpoint: &Checkpoint, names: &Names) {
+    fn end_streams(&mut self, checkpoint: &Checkpoint, (names, whole): (&Names, bool)) {
         for entry in &checkpoint.streams {
             let stream = self.streams.entry(entry.stream.0).or_default();
             let next = stream.next.unwrap_or(stream.log_start);
@@ -234,7 +268,7 @@ impl Survey {
         for stream in names.catalog.iter().flat_map(|catalog| catalog.live_streams(id.0)) {
             self.streams.entry(stream).or_default();
         }
-        let known = |stream: u32| names.is_live(id, StreamId(stream)) || names.catalog.is_none();
+        let known = |stream: u32| !whole || names.is_live(id, StreamId(stream));
         self.streams.retain(|stream, _| known(*stream));
         for stream in self.streams.values_mut() {
             if self.made_up {
@@ -282,17 +316,64 @@ impl Survey {
         }
     }
 
+    /// The epoch of the last writer, or a later one: what is hidden may have groups of its epoch,
+    /// and no number is used twice.
+    fn last_epoch(&self, disk: &DiskRef, log: Uuid) -> LeaderEpoch {
+        let ours = |map: &RingMap| identify(map, log) == Identity::Ours;
+        match ring::load(disk, &self.layout).ok().flatten().filter(ours) {
+            Some(map) => {
+                let last = u32::try_from(map.control(EPOCH).load(Ordering::Relaxed)).unwrap_or(0);
+                self.epoch.max(LeaderEpoch(last))
+            }
+            None if self.hides_the_end() => LeaderEpoch(self.epoch.0.saturating_add(HIDDEN_EPOCHS)),
+            None => self.epoch,
+        }
+    }
+
+    /// The torn tail, in parts of one segment each: where it begins, and how long it is, up to the
+    /// last group in it.
+    pub(super) fn torn(&self, disk: &DiskRef) -> Result<Vec<(Arc<Segment>, u64, u64)>> {
+        let mut parts = Vec::new();
+        let (Some(end), Some(checkpoint)) = (self.end, &self.layout.checkpoint) else {
+            return Ok(parts);
+        };
+        let behind = |segment: &&Arc<Segment>| segment.end() > end.position.0;
+        for segment in self.layout.segments.values().filter(behind).filter(|_| end.torn_bytes > 0) {
+            let from = end.position.0.max(segment.first());
+            let (mut at, mut upto) = (from, from);
+            let Ok(mut source) = Source::open(&**disk, segment) else { continue };
+            while at < segment.end() {
+                let header = source.header(Seed::of(checkpoint.log), at)?;
+                if let Some(group) = header.filter(|header| header.epoch >= self.epoch) {
+                    upto = upto.max((at + group.group_len()).min(segment.end()));
+                }
+                at += GROUP_ALIGN as u64;
+            }
+            if upto > from {
+                parts.push((Arc::clone(segment), from, upto - from));
+            }
+        }
+        Ok(parts)
+    }
+
+    /// What no flush is proven to cover, in parts of one segment each: where, and how much.
+    pub(super) fn unproven(&self) -> Vec<(Arc<Segment>, u64, u64)> {
+        let mut parts: Vec<(Arc<Segment>, u64, u64)> = Vec::new();
+        for (at, len) in &self.unproven {
+            let (_, segment) = self.layout.segments.range(..=at).next_back().unzip();
+            let Some(segment) = segment else { continue };
+            match parts.last_mut() {
+                Some((_, from, so_far)) if *from + *so_far == *at => *so_far += len,
+                _ => parts.push((Arc::clone(segment), *at, *len)),
+            }
+        }
+        parts
+    }
+
     /// The checkpoint from which the log goes on behind all damage.
     pub(super) fn checkpoint(&self, disk: &DiskRef) -> Option<Checkpoint> {
         let (checkpoint, end) = (self.layout.checkpoint.as_ref()?, self.end?);
-        let mut epoch = self.epoch;
-        if let Ok(Some(map)) = ring::load(disk, &self.layout)
-            && identify(&map, checkpoint.log) == Identity::Ours
-        {
-            // What is hidden may have groups of the last writer's epoch: no number is used twice.
-            let last = u32::try_from(map.control(EPOCH).load(Ordering::Relaxed)).unwrap_or(0);
-            epoch = epoch.max(LeaderEpoch(last));
-        }
+        let epoch = self.last_epoch(disk, checkpoint.log);
         let entry = |(id, stream): (&u32, &Stream)| StreamEntry {
             stream: StreamId(*id),
             log_start: Offset(stream.log_start),
@@ -323,23 +404,39 @@ impl Survey {
     ) -> Result<()> {
         let id = self.layout.id;
         let start = self.layout.segments.keys().next().copied().unwrap_or(0);
+        let mut give = |frame: &FrameHeader, batch: &[u8]| {
+            let header = record_batch::check(batch).ok();
+            let Some(header) = header.filter(|_| frame.kind == FrameKind::Batch) else {
+                return Ok(());
+            };
+            let name = names.partition(id, frame.stream);
+            visit(Salvaged {
+                log: id.0,
+                stream: frame.stream.0,
+                topic: name.map(|(topic, _)| topic),
+                partition: name.map(|(_, partition)| partition),
+                base_offset: header.base_offset,
+                batch,
+            })
+        };
         walk(disk, &self.layout, start, &mut |event| {
             let Event::Group { group, .. } = event else { return Ok(ControlFlow::Continue(())) };
-            for frame in group.frames.iter().filter(|frame| frame.kind == FrameKind::Batch) {
-                let batch = group.payload(frame);
-                let Ok(header) = record_batch::check(batch) else { continue };
-                let name = names.partition(id, frame.stream);
-                visit(Salvaged {
-                    log: id.0,
-                    stream: frame.stream.0,
-                    topic: name.map(|(topic, _)| topic),
-                    partition: name.map(|(_, partition)| partition),
-                    base_offset: header.base_offset,
-                    batch,
-                })?;
+            for frame in &group.frames {
+                give(frame, group.payload(frame))?;
             }
             Ok(ControlFlow::Continue(()))
-        })
+        })?;
+        // What only the ring has so far.
+        let (Ok(Some(map)), Some(end)) = (ring::load(disk, &self.layout), self.end) else {
+            return Ok(());
+        };
+        let Some(checkpoint) = &self.layout.checkpoint else { return Ok(()) };
+        for group in &ring::replayed(&map, &self.layout, end, self.epoch).groups {
+            for (frame, payload) in group.frames(Seed::of(checkpoint.log)) {
+                give(&frame, payload)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -347,7 +444,7 @@ impl Survey {
 /// there, the start of its segment.
 fn met_from(disk: &DiskRef, layout: &Layout, checkpoint: &Checkpoint) -> u64 {
     let position = checkpoint.position.0;
-    let (_, segment) = layout.segments.range(..=position - 1).next_back().unzip();
+    let (_, segment) = layout.segments.range(..position).next_back().unzip();
     let Some(segment) = segment.filter(|segment| segment.first() != position) else {
         return position;
     };
@@ -357,18 +454,19 @@ fn met_from(disk: &DiskRef, layout: &Layout, checkpoint: &Checkpoint) -> u64 {
 
 /// A checkpoint of what the segment files say of themselves.
 fn make_up(disk: &DiskRef, layout: &mut Layout) {
-    let mut log = None;
-    let mut segments = Vec::new();
+    let mut found: BTreeMap<Uuid, Vec<SegmentEntry>> = BTreeMap::new();
     for file in layout.files.iter().filter(|file| file.state == SegmentState::Stranger) {
-        let name = file.path.file_name().map(Path::new).unwrap_or(Path::new(""));
-        let path = format!("{}/{}", layout.dir, name.display());
-        let Ok(header) = read_header(&**disk, &path, log) else { continue };
-        // One that was cut is listed as long as it was.
-        if header.base == file.base && header.len_bytes >= file.len_bytes {
-            log = Some(header.log);
-            segments.push(SegmentEntry { base: file.base, len_bytes: header.len_bytes });
+        let path = format!("{}/{}", layout.dir, file_name(file.base.0));
+        let Ok(header) = read_header(&**disk, &path, None) else { continue };
+        if header.base == file.base {
+            // One that was cut is listed as long as it was.
+            let entry = SegmentEntry { base: file.base, len_bytes: header.len_bytes };
+            found.entry(header.log).or_default().push(entry);
         }
     }
+    // A stray copy of another log's file does not decide which log this is.
+    let most = found.into_iter().max_by_key(|(_, segments)| segments.len()).unzip();
+    let (log, segments) = (most.0, most.1.unwrap_or_default());
     let (Some(log), Some(first)) = (log, segments.first().copied()) else { return };
     for entry in &segments {
         let segment = Segment::new(layout.id, entry.base.0, entry.len_bytes);
