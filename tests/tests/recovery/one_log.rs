@@ -192,7 +192,9 @@ fn where_the_last_segment_is_missing_a_reader_is_told_and_not_that_the_end_is_th
     world.remove(&last);
     // It is there or not, and has nothing in it.
     let without = world.fork(0);
-    beyond.iter().for_each(|name| without.remove(name));
+    for name in &beyond {
+        without.remove(name);
+    }
     for world in [world, without] {
         check_hidden_end(&world, &last);
     }
