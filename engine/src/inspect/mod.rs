@@ -1,7 +1,7 @@
-//! Looking at a data directory without opening it: what lies there, byte for byte, and whether it is
-//! whole; and [`Repair`], for one that is not. To look, nothing is locked, recovered, repaired or
-//! created, so it works beside a writer too: the end of a log that grows meanwhile is no damage, nor
-//! is a segment that is retired meanwhile.
+//! Looking at a data directory without opening it: what lies there, byte for byte, and whether it
+//! is whole; and [`Repair`], for one that is not. To look, nothing is locked, recovered, repaired
+//! or created, so it works beside a writer too: the end of a log that grows meanwhile is no damage,
+//! nor is a segment that is retired meanwhile.
 //!
 //! Damage does not end a walk: it is reported where it is, and the walk goes on at the next place
 //! that proves itself. [`verify`](Inspector::verify) reads everything and says what it found.

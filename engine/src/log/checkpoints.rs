@@ -1,6 +1,6 @@
 //! Checkpoint and index files. A checkpoint is evidence: durable under its name before anything it
-//! makes superfluous goes, two kept. An index is derived: written without a flush (but for that of a
-//! clean close), and rebuilt from its segment whenever it does not verify.
+//! makes superfluous goes, two kept. An index is derived: written without a flush (but for that of
+//! a clean close), and rebuilt from its segment whenever it does not verify.
 
 use std::sync::Arc;
 

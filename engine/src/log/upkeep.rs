@@ -351,8 +351,8 @@ impl Log {
                 Arc::clone(&writer.segment.segment),
             )
         };
-        // Durable, as the next open relies on it not to read the segment again: where a repaired log
-        // goes on behind damage, it would meet that.
+        // Durable, as the next open relies on it not to read the segment again: where a repaired
+        // log goes on behind damage, it would meet that.
         checkpoints::store_index(&*self.disk, &segment, &index, true)?;
         upkeep.position = position;
         upkeep.epoch = epoch;

@@ -252,8 +252,8 @@ fn sequences(disk: &DiskRef, layout: &Layout) -> Result<Vec<u64>> {
 }
 
 /// The log goes on behind all that is damaged: two checkpoints that say so, then cut segments get
-/// their length, then the checkpoints of before are set aside. Never a segment its length first: the
-/// zeros would look like the log's end to whoever opens it then.
+/// their length, then the checkpoints of before are set aside. Never a segment its length first:
+/// the zeros would look like the log's end to whoever opens it then.
 fn plan_restart(disk: &DiskRef, survey: &Survey, plan: &mut Plan) -> Result<()> {
     let layout = &survey.layout;
     let dir = full_path(&**disk, &layout.dir);

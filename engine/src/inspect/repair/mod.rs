@@ -1,10 +1,9 @@
 //! Repairing a data directory: first a plan of what would be done and what is lost, then doing it.
 //!
-//! Owns LOCK meanwhile, so that nobody writes beside it; the engine that is opened in the end takes it
-//! again. Must never destroy: what it replaces is
-//! kept aside as `*.damaged`, and damaged groups stay where they are. It invents nothing, either:
-//! a log that can be appended to again goes on behind what was lost, and readers that come to a
-//! lost place still hear of it.
+//! Owns LOCK meanwhile, so that nobody writes beside it; the engine that is opened in the end takes
+//! it again. Must never destroy: what it replaces is kept aside as `*.damaged`, and damaged groups
+//! stay where they are. It invents nothing, either: a log that can be appended to again goes on
+//! behind what was lost, and readers that come to a lost place still hear of it.
 
 mod act;
 mod survey;
@@ -18,11 +17,16 @@ use serde::Serialize;
 use super::info::{Finding, Severity};
 use super::layout::log_dirs;
 use super::names::Names;
+#[cfg(feature = "sim")]
+use crate::clock::Clock;
 use crate::config::Options;
 use crate::driver::disk::{DiskRef, LockGuard, full_path};
 use crate::driver::os::OsDisk;
-use crate::engine::META;
-use crate::engine::open;
+#[cfg(feature = "sim")]
+use crate::driver::sim::SimDisk;
+#[cfg(feature = "sim")]
+use crate::engine::Engine;
+use crate::engine::{META, open};
 use crate::error::Result;
 use crate::ids::{LogId, Offset, PartitionId};
 
@@ -56,7 +60,7 @@ pub struct Repair {
 enum Place {
     Directory,
     #[cfg(feature = "sim")]
-    Simulated(crate::sim::SimDisk, crate::Clock),
+    Simulated(SimDisk, Clock),
 }
 
 /// Something that a repair does.
@@ -127,9 +131,10 @@ impl Repair {
     ///
     /// # Errors
     /// [`Error::Locked`](crate::Error::Locked) beside a writer;
-    /// [`Error::Corrupt`](crate::Error::Corrupt) if both copies of engine.meta are damaged, which is
-    /// beyond repair; [`Error::NotADataDirectory`](crate::Error::NotADataDirectory),
-    /// [`Error::UnsupportedFormat`](crate::Error::UnsupportedFormat), [`Error::Io`](crate::Error::Io).
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if both copies of engine.meta are damaged, which
+    /// is beyond repair; [`Error::NotADataDirectory`](crate::Error::NotADataDirectory),
+    /// [`Error::UnsupportedFormat`](crate::Error::UnsupportedFormat),
+    /// [`Error::Io`](crate::Error::Io).
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
         let disk: DiskRef = Arc::new(OsDisk::open(path.as_ref(), false)?);
         Self::locked(disk, options, Place::Directory)
@@ -140,11 +145,7 @@ impl Repair {
     /// # Errors
     /// As [`open`](Self::open).
     #[cfg(feature = "sim")]
-    pub fn open_simulated(
-        disk: &crate::sim::SimDisk,
-        options: Options,
-        clock: crate::Clock,
-    ) -> Result<Self> {
+    pub fn open_simulated(disk: &SimDisk, options: Options, clock: Clock) -> Result<Self> {
         Self::locked(Arc::new(disk.clone()), options, Place::Simulated(disk.clone(), clock))
     }
 
@@ -208,7 +209,7 @@ impl Repair {
         let engine = match place {
             Place::Directory => options.open(disk.root())?,
             #[cfg(feature = "sim")]
-            Place::Simulated(disk, clock) => crate::Engine::open_simulated(&disk, options, clock)?,
+            Place::Simulated(disk, clock) => Engine::open_simulated(&disk, options, clock)?,
         };
         let damage = engine.first_damage();
         engine.close(close_timeout)?;
