@@ -118,6 +118,11 @@ pub mod arrow {
     pub use crate::topic::arrow::{data_type, to_arrow};
 }
 
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
 /// Internals for this repository's own tests and benchmarks; no part of the API, never stable.
 #[doc(hidden)]
 pub mod raw {

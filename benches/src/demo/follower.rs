@@ -16,7 +16,7 @@ use crate::error::{Context, Error, Result};
 const PROGRAM: &str = include_str!("follower.py");
 
 /// What it tells when it is asked.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Told {
     /// Events it has seen.
     pub seen: usize,
@@ -76,12 +76,19 @@ impl Follower {
     /// event at its offset.
     pub fn check(&self, told: &Told, events: &Events) -> Result<()> {
         let seen = fs::read(&self.file).context("reading what the follower has seen")?;
-        // It may have gone on since.
-        let expected = &events.text()[..events.start(told.seen.min(events.len()))];
-        let same = told.in_order && seen.starts_with(expected);
+        let same = is_source(told, &seen, events);
         ok(same, "the follower saw the source's", "byte for byte, and without a gap")?;
         if same { Ok(()) } else { Err(Error::new("the follower saw something else")) }
     }
+}
+
+/// Whether what it has told is what it saw, and that is the source's beginning. It may have gone on
+/// since.
+fn is_source(told: &Told, seen: &[u8], events: &Events) -> bool {
+    told.in_order
+        && told.seen <= events.len()
+        && seen.starts_with(&events.text()[..events.start(told.seen)])
+        && events.text().starts_with(seen)
 }
 
 impl Drop for Follower {
@@ -89,5 +96,34 @@ impl Drop for Follower {
         // Its work is done, or what went wrong has been said.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_differs_from_the_source_is_found() {
+        let lines: Vec<String> = (0..100).map(|number| format!("event {number}")).collect();
+        let events: Events = lines.iter().map(String::as_bytes).collect();
+        let text = events.text();
+        let told = |seen| Told { seen, in_order: true };
+        for seen in [0, 1, 70, 100] {
+            assert!(is_source(&told(seen), &text[..events.start(seen)], &events));
+        }
+        // It went on, and may be amid a line.
+        assert!(is_source(&told(70), &text[..events.start(80) - 3], &events));
+        let without =
+            |at: usize| [&text[..events.start(at)], &text[events.start(at + 1)..]].concat();
+        assert!(!is_source(&told(99), &without(50), &events), "one is missing");
+        assert!(!is_source(&told(99), &without(98), &events), "the last but one is missing");
+        assert!(!is_source(&told(100), &text[..events.start(99)], &events), "not seen");
+        assert!(!is_source(&told(101), text, &events), "more than there are");
+        let mut flipped = text.to_vec();
+        flipped[events.start(30)] ^= 1;
+        assert!(!is_source(&told(100), &flipped, &events), "another bit");
+        let gap = Told { seen: 100, in_order: false };
+        assert!(!is_source(&gap, text, &events), "a gap of offsets");
     }
 }

@@ -1,6 +1,7 @@
 /* Many threads on one handle, many opens, a fork: no crash, no hang, no leak. */
 #include <dirent.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -178,6 +179,8 @@ static int in_child(struct log *log, ringlog_reader *reader, ringlog_topic_reade
     ringlog_view view;
     struct log fresh;
     size_t count;
+    /* Should anything wait after all. */
+    alarm(60);
     FAILS(RINGLOG_E_FORKED,
           ringlog_append(log->stream, &record, 1, sizeof record, 0, RINGLOG_FOREVER, NULL, &error));
     FAILS(RINGLOG_E_FORKED, ringlog_submit_append(log->stream, queue, &record, 1, sizeof record, 0,
@@ -251,7 +254,50 @@ static void a_child_is_refused_and_its_parent_goes_on(const char *path) {
     log_free(&log);
 }
 
+/* A parent that forks a child, and waits to be killed; the child lives on. */
+static void leave_a_child(const char *path, int tell) {
+    struct log log = log_open(path);
+    pid_t child;
+    append(log.stream, "v");
+    child = fork();
+    if (child == 0) {
+        pid_t own = getpid();
+        alarm(60);
+        CHECK(write(tell, &own, sizeof own) == sizeof own);
+    }
+    for (;;) {
+        pause();
+    }
+}
+
+static void a_child_does_not_keep_the_directory_of_its_dead_parent(const char *path) {
+    ringlog_open_options options = small_options();
+    ringlog_engine *engine = NULL;
+    pid_t parent, child;
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    parent = fork();
+    CHECK(parent >= 0);
+    if (parent == 0) {
+        alarm(60);
+        leave_a_child(path, ends[1]);
+    }
+    CHECK(read(ends[0], &child, sizeof child) == sizeof child);
+    CHECK(kill(parent, SIGKILL) == 0 && waitpid(parent, NULL, 0) == parent);
+    CHECK(kill(child, 0) == 0);
+    /* The kernel may need a moment for what the dead one had in flight. */
+    options.lock_timeout_ns = 10 * SECOND_NS;
+    OK(ringlog_open(path, &options, &engine, &error));
+    CHECK(kill(child, 0) == 0);
+    CHECK(kill(child, SIGKILL) == 0);
+    OK(ringlog_close(engine, 10 * SECOND_NS, &error));
+    ringlog_engine_free(engine);
+    CHECK(close(ends[0]) == 0 && close(ends[1]) == 0);
+}
+
 const struct test abuse_tests[] = {
+    {"a_child_does_not_keep_the_directory_of_its_dead_parent",
+     a_child_does_not_keep_the_directory_of_its_dead_parent, 0},
     {"a_child_is_refused_and_its_parent_goes_on", a_child_is_refused_and_its_parent_goes_on, 0},
     {"sixty_four_threads_on_one_handle", sixty_four_threads_on_one_handle, 0},
     {"many_threads_look_at_one_batch", many_threads_look_at_one_batch, 0},

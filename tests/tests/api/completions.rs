@@ -91,9 +91,7 @@ fn many_threads_submit_and_one_polls() {
 
 #[test]
 fn the_descriptor_tells_when_to_poll() {
-    on_each(&small(), |options, dir| {
-        let engine = options.clone().open(dir).unwrap();
-        let partition = partition(&engine, "t", Flush::Sync);
+    on_each_class(&small(), |engine, partition, _| {
         let queue = engine.completion_queue(10).unwrap();
         assert!(!is_readable(&queue, Duration::ZERO));
         for tag in 0..100 {
@@ -164,6 +162,7 @@ fn a_flush_makes_what_came_before_durable() {
                 engine.submit_flush(&queue, 2).unwrap();
                 let Outcome::Flush(result) = gather(&queue, 1).remove(0).outcome else { panic!() };
                 result.unwrap();
+                assert_eq!(queue.outstanding(), 0);
             } else {
                 engine.flush(DEADLINE).unwrap();
             }

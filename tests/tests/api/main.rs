@@ -6,6 +6,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "a result that is looked at is used up")]
 
 mod append;
+mod arrow;
 mod caller;
 mod close;
 mod completions;

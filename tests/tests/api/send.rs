@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirEntryExt, FileExt};
 use std::os::unix::net::UnixStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringlog::{
     Engine, Error, Extent, Extents, Flush, Offset, Options, Partition, Record, Sender, Start,
@@ -110,6 +110,42 @@ fn extents_stay_what_they_were_through_trims_and_close() {
         std::fs::remove_dir_all(dir).unwrap();
         std::fs::create_dir(dir).unwrap();
         assert!(bytes_of(&extents) == before);
+    });
+}
+
+#[test]
+fn a_segment_given_away_while_it_was_written_is_not_recycled() {
+    on_each(&small().spare_segments(4), |options, dir| {
+        let engine = options.clone().open(dir).unwrap();
+        let partition = partition(&engine, "t", Flush::Sync);
+        let retired = || {
+            let log = engine.metrics().logs.pop().unwrap();
+            log.segments_removed + log.segments_recycled
+        };
+        let retire = |least: u64| {
+            let started = Instant::now();
+            while retired() < least {
+                assert!(started.elapsed() < DEADLINE, "nothing is retired");
+                thread::sleep(Duration::from_millis(5));
+            }
+        };
+        // Too large for the ring: in the file at once. The last is the first of its segment.
+        append_numbered(&partition, 0..40, 20_000);
+        // Everything before goes, so that it is the next to go, and finds room among the spares.
+        partition.trim(Offset(39)).unwrap();
+        retire(12);
+        let extents = partition.extents(Offset(39), u64::MAX).unwrap();
+        let Some(Extent::File { fd, .. }) = extents.iter().next() else { panic!("{extents:?}") };
+        let given = rustix::fs::fstat(fd).unwrap().st_ino;
+        let before = bytes_of(&extents);
+        append_numbered(&partition, 40..80, 20_000);
+        partition.trim(Offset(80)).unwrap();
+        retire(24);
+        append_numbered(&partition, 80..160, 20_000);
+        let mut now = std::fs::read_dir(dir.join("log-001")).unwrap();
+        assert!(now.all(|entry| entry.unwrap().ino() != given), "it is another segment");
+        assert!(bytes_of(&extents) == before);
+        engine.close(DEADLINE).unwrap();
     });
 }
 

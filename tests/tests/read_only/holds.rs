@@ -1,5 +1,9 @@
 //! READERS and LOCK: what a reader holds, and what it learns of the writer.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::DirEntryExt;
+use std::path::Path;
+
 use ringlog::raw::{Disk, OsDisk};
 use ringlog::{Engine, Offset, Partition, Record, TopicSpec};
 
@@ -35,6 +39,42 @@ fn segments_are_recycled_only_while_nobody_holds_readers() {
     }
     fill_and_trim(&topic);
     eventually("recycling", || retired(&engine).0 > 0);
+    engine.close(DEADLINE).unwrap();
+}
+
+/// Inodes of the files whose names begin and end so.
+fn inodes(dir: &Path, begin: &str, end: &str) -> BTreeSet<u64> {
+    let found = std::fs::read_dir(dir.join("log-001")).unwrap().filter_map(|entry| {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        (name.starts_with(begin) && name.ends_with(end)).then(|| entry.ino())
+    });
+    found.collect()
+}
+
+#[test]
+fn what_was_set_aside_is_not_overwritten_while_somebody_holds_readers() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = small().spare_segments(8).open(dir.path()).unwrap();
+    let topic = engine.create_topic(TopicSpec::new("t")).unwrap().partition(0).unwrap();
+    fill_and_trim(&topic);
+    eventually("recycling", || retired(&engine).0 > 2);
+    let disk = OsDisk::open(dir.path(), false).unwrap();
+    let segments_of =
+        |spares: &BTreeSet<u64>| inodes(dir.path(), "", ".log").intersection(spares).count();
+    let held = disk.hold_readers().unwrap().expect("the writer has made READERS");
+    let spares = inodes(dir.path(), "spare-", "");
+    assert!(!spares.is_empty());
+    let fill = || {
+        for _ in 0..100 {
+            topic.append(Record::new(&[7; 3000])).unwrap();
+        }
+    };
+    fill();
+    assert_eq!(segments_of(&spares), 0, "overwritten although {held:?} is there");
+    drop(held);
+    fill();
+    assert!(segments_of(&spares) > 0, "spares are used again");
     engine.close(DEADLINE).unwrap();
 }
 

@@ -22,7 +22,7 @@ const RING: &str = "RINGLOG_READ_ONLY_RING";
 const STOP_AT: &str = "RINGLOG_READ_ONLY_STOP_AT";
 
 /// A process that appends until it is killed; dead and reaped when dropped.
-struct Writer(Child);
+pub(super) struct Writer(Child);
 
 impl Drop for Writer {
     fn drop(&mut self) {
@@ -38,7 +38,7 @@ impl Writer {
     }
 
     /// As [`start`](Self::start); it appends nothing at `stop_at` or beyond.
-    fn start_and_stop(
+    pub(super) fn start_and_stop(
         dir: &Path,
         class: Flush,
         backend: Backend,
@@ -87,6 +87,39 @@ fn entry_of_the_writer() {
     }
 }
 
+/// Follows until it is `over`, at what has been `seen`; offsets are dense, but for trims, and
+/// values what they must be.
+pub(super) fn follow(
+    engine: &Engine,
+    class: Flush,
+    seen: &AtomicU64,
+    patience: Duration,
+    over: impl Fn(u64) -> bool,
+) {
+    let mut reader = earliest(&partition(engine, class));
+    while !over(seen.load(Ordering::SeqCst)) {
+        match reader.next_timeout(patience) {
+            Ok(None) => {}
+            Ok(Some(batch)) => {
+                for record in &batch {
+                    let record = record.unwrap();
+                    let offset = record.offset().0;
+                    assert_eq!(offset, seen.load(Ordering::SeqCst), "dense");
+                    assert!(record.value() == Some(&*value(offset)), "offset {offset}");
+                    seen.store(offset + 1, Ordering::SeqCst);
+                }
+            }
+            // Trimmed under it, because it is slower than the writer.
+            Err(Error::OffsetOutOfRange { start, .. }) => {
+                assert!(start.0 > seen.load(Ordering::SeqCst), "trimmed");
+                reader.seek(Start::Earliest).unwrap();
+                seen.store(reader.next_offset().0, Ordering::SeqCst);
+            }
+            Err(error) => panic!("{class}: {error:?}"),
+        }
+    }
+}
+
 /// Kills and restarts a writer `rounds` times under a reader that sleeps until there is more.
 fn kill_and_restart(class: Flush, backend: Backend, rounds: usize, longest: Duration) {
     let dir = tempfile::tempdir().unwrap();
@@ -97,28 +130,8 @@ fn kill_and_restart(class: Flush, backend: Backend, rounds: usize, longest: Dura
     let (over, seen) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut reader = earliest(&partition(&engine, class));
-            while !over.load(Ordering::SeqCst) {
-                match reader.next_timeout(Duration::from_millis(200)) {
-                    Ok(None) => {}
-                    Ok(Some(batch)) => {
-                        for record in &batch {
-                            let record = record.unwrap();
-                            let offset = record.offset().0;
-                            assert_eq!(offset, seen.load(Ordering::SeqCst), "dense");
-                            assert!(record.value() == Some(&*value(offset)), "offset {offset}");
-                            seen.store(offset + 1, Ordering::SeqCst);
-                        }
-                    }
-                    // Trimmed under it, because it is slower than the writer.
-                    Err(Error::OffsetOutOfRange { start, .. }) => {
-                        assert!(start.0 > seen.load(Ordering::SeqCst), "trimmed");
-                        reader.seek(Start::Earliest).unwrap();
-                        seen.store(reader.next_offset().0, Ordering::SeqCst);
-                    }
-                    Err(error) => panic!("{class} {backend}: {error:?}"),
-                }
-            }
+            let patience = Duration::from_millis(200);
+            follow(&engine, class, &seen, patience, |_| over.load(Ordering::SeqCst));
         });
         let mut dice = rand::rng();
         for round in 0..rounds {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use ringlog::sim::{Condition, Crash, FaultError, FaultOp};
-use ringlog::{Ack, AppendOptions, Engine, Error, Extent, Flush, Offset, Record};
+use ringlog::{Ack, AppendOptions, Engine, Error, Extent, Flush, Offset, Outcome, Record};
 use ringlog_tests::world::{World, append, expected, log, topic, value, values};
 
 const LEN: usize = 1000;
@@ -39,6 +39,32 @@ fn a_failed_write_latches_with_an_unknown_outcome_and_reads_go_on() {
         let found = values(&topic(&engine, "safe", Flush::Sync)).unwrap();
         assert!((10..=13).contains(&found.len()));
         assert_eq!(found, expected(found.len() as u64, LEN));
+    }
+}
+
+#[test]
+fn what_fails_is_unknown_in_a_completion_queue_too() {
+    let world = World::new(12, |_| ());
+    let engine = world.open();
+    let safe = topic(&engine, "safe", Flush::Sync);
+    append(&safe, 0, 10, LEN);
+    settle(&engine);
+    let queue = engine.completion_queue(10).unwrap();
+    world.disk.fail_nth(FaultOp::Write, 1, FaultError::Io);
+    for tag in 0..3 {
+        let value = value(10 + tag, LEN);
+        let records = [Record::new(&value)];
+        safe.submit_append(&queue, &records, AppendOptions::default(), tag).unwrap();
+    }
+    let mut done = Vec::new();
+    while done.len() < 3 {
+        assert!(queue.poll(&mut done, 10, Duration::from_secs(1)).unwrap() > 0);
+    }
+    for completion in done {
+        let Outcome::Append { result: Err(failed), .. } = completion.outcome else {
+            panic!("{completion:?}")
+        };
+        assert!(matches!(failed, Error::Latched { .. }) && failed.outcome_is_unknown(), "{failed}");
     }
 }
 
