@@ -64,7 +64,7 @@ struct BehindFigures {
     rss_peak_bytes: u64,
     /// What the device moves while it reads and writes at once, both added up.
     device_both_mb_per_sec: Spread,
-    /// Appended and read over that, repeat by repeat; where the ring serves reads it may be above 1.
+    /// Appended and read over that, repeat by repeat; above 1 where the ring serves reads.
     both_to_device: Spread,
     appends_reached: bool,
     reads_reached: bool,
