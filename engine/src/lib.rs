@@ -63,9 +63,9 @@
 //!
 //! # Further
 //!
-//! [`inspect`] looks at a directory from outside and repairs nothing. The repository's `docs/` say
-//! how it works and why (`design.md`), what every byte means (`format.md`), and which test proves
-//! which promise (`reliability.md`).
+//! [`inspect`] looks at a directory from outside, and repairs it where it is asked to. The
+//! repository's `docs/` say how it works and why (`design.md`), what every byte means
+//! (`format.md`), and which test proves which promise (`reliability.md`).
 
 mod buf;
 mod clock;

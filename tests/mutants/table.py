@@ -186,6 +186,12 @@ MUTANTS = [
     ("a queue without bound", f"{TOPIC}/completion/mod.rs",
      "fetch_add(1, Ordering::Relaxed) >= self.capacity",
      "fetch_add(1, Ordering::Relaxed) >= usize::MAX", ["api completions"]),
+    # What is hidden, and repair.
+    ("a missing segment before an empty one hides nothing", f"{LOG}/recovery.rs",
+     "s.end() + SEGMENT_HEADER_BYTES as u64 >= self.end", "s.end() >= self.end", ["recovery"]),
+    ("a repair calls durable what no flush covers", "engine/src/inspect/repair/act.rs",
+     "for (segment, at, len) in survey.unproven() {",
+     "for (segment, at, len) in survey.unproven().into_iter().take(0) {", ["recovery repair"]),
     # Shards.
     ("placement ignored", f"{TOPIC}/catalog.rs",
      "return Some((run, StreamId(placement.first_stream + left)));",

@@ -13,12 +13,14 @@ use std::ffi::CString;
 use std::io::{self, ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Dir, FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
+
+use parking_lot::Mutex;
 
 use crate::buf::{Page, RingMap};
 use crate::driver::disk::{
@@ -47,6 +49,8 @@ pub struct OsDisk {
     // nameless file that the trial of O_DIRECT takes.
     facts: OnceLock<DiskFacts>,
     reads_only: bool,
+    /// The lock, while it is held through this very handle.
+    own_lock: Mutex<Weak<LockFile>>,
 }
 
 impl OsDisk {
@@ -66,7 +70,13 @@ impl OsDisk {
             }
             Err(errno) => return Err(failed(errno.into())),
         };
-        Ok(Self { root, dir, facts: OnceLock::new(), reads_only: false })
+        Ok(Self {
+            root,
+            dir,
+            facts: OnceLock::new(),
+            reads_only: false,
+            own_lock: Mutex::default(),
+        })
     }
 
     /// Opens the directory at `path` to read it; nothing will be tried out there.
@@ -383,11 +393,15 @@ impl Disk for OsDisk {
     }
 
     fn lock(&self, wait: Duration) -> Result<LockGuard> {
-        lock::acquire(&self.dir, &self.root, wait)
+        let guard = lock::acquire(&self.dir, &self.root, wait)?;
+        *self.own_lock.lock() = guard.file.as_ref().map_or_else(Weak::new, Arc::downgrade);
+        Ok(guard)
     }
 
     fn has_writer(&self) -> io::Result<bool> {
-        lock::is_held(&self.dir)
+        // Whoever holds it here knows what it does.
+        let is_ours = self.own_lock.lock().strong_count() > 0;
+        if is_ours { Ok(false) } else { lock::is_held(&self.dir) }
     }
 
     fn make_readers(&self) -> io::Result<()> {
