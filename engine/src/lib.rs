@@ -84,6 +84,7 @@ mod log;
 mod metrics;
 mod park;
 mod shard;
+mod sync;
 mod topic;
 
 pub use buf::fork::Birth;

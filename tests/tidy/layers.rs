@@ -7,7 +7,8 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use crate::Finding;
 
-const BASE: &[&str] = &["error", "event", "limits", "clock", "metrics", "config", "ids", "park"];
+const BASE: &[&str] =
+    &["error", "event", "limits", "clock", "metrics", "config", "ids", "park", "sync"];
 const SEAM: &[&str] = &["driver::op", "driver::disk"];
 const LOWEST: &[&[&str]] = &[BASE];
 const ON_BUF: &[&[&str]] = &[BASE, &["buf"]];
@@ -39,6 +40,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("config", LOWEST),
     ("ids", LOWEST),
     ("park", LOWEST),
+    ("sync", LOWEST),
     // 1
     ("buf", LOWEST),
     // 2

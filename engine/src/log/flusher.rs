@@ -17,6 +17,7 @@ use crate::config::{Ack, Flush};
 use crate::driver::op::Op;
 use crate::format::ring_control::DURABLE;
 use crate::limits::{FOLLOWING_GROUP_BYTES, GROUP_ALIGN, RING_POPULATE_BYTES};
+use crate::sync::yield_now;
 
 /// After this long without appends one empty group is written, whose `durable_upto` proves the
 /// last ones.
@@ -209,7 +210,7 @@ impl Flusher {
         let mut seen = self.log.ring.committed();
         for _ in 0..GATHER_LOOKS {
             for _ in 0..GATHER_YIELDS {
-                std::thread::yield_now();
+                yield_now();
             }
             let committed = self.log.ring.committed();
             if committed == seen {

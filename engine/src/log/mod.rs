@@ -32,11 +32,9 @@ pub(crate) mod window;
 pub(crate) mod writer;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam::utils::CachePadded;
-use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use crate::buf::fork::Birth;
@@ -48,6 +46,8 @@ use crate::format::Seed;
 use crate::format::ring_control::COMMITTED;
 use crate::ids::{LogId, Offset, StreamId};
 use crate::metrics::Counters;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 
 use follow::Follow;
 use lease::{Kept, Pins};

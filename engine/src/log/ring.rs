@@ -8,12 +8,12 @@
 //! never beyond the committed end, so it is never taken for a seal.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::buf::{RingMap, Slice};
 use crate::format::ring_control::{COMMITTED, DURABLE, EPOCH, LO};
 use crate::ids::LeaderEpoch;
 use crate::limits::FRAME_MIN_BYTES;
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// See the module.
 #[derive(Debug)]

@@ -2,10 +2,8 @@
 //! readers, flusher and maintenance hold. What a segment's blocks held before is told from groups
 //! by position, epoch and uuid, so a recycled file needs no erasing.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::lease::{Mapped, Pins};
@@ -19,6 +17,8 @@ use crate::format::index::{SegmentIndex, StreamIndex};
 use crate::format::segment_header::{SegmentHeader, SegmentHeaderError};
 use crate::ids::{LogId, Offset, Position, StreamId};
 use crate::limits::SEGMENT_HEADER_BYTES;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Zeros are written in pieces of this size, between which a starving appender is heard.
 const PREWRITE_BYTES: usize = 1 << 20;
