@@ -44,6 +44,8 @@ LONG = [
 ]
 # A minute for each target, by libFuzzer.
 FUZZ = [("fuzz", "tests/fuzz/run", {})]
+# Shuttle decides which thread runs next, in 20,000 orders of each model twice.
+MODELS = [("models", "tests/scripts/models", {"RINGLOG_SCHEDULES": "20000"})]
 PYTHON_LONG = ("python", "tests/scripts/python . long_sdist.py", CYCLES)
 # Builds other people's engines, which no change should wait for. Its lock file follows ours by
 # itself, so it is not held to it.
@@ -181,7 +183,7 @@ def main():
     if not arguments.long:
         for step in CHECKS + ([DENY] if shutil.which("cargo-deny") else []):
             check(tally, *step)
-    for step in LONG + FUZZ if arguments.long else TESTS:
+    for step in LONG + MODELS + FUZZ if arguments.long else TESTS:
         cargo_test(tally, *step)
     if arguments.long:
         check(tally, *COMPARE)

@@ -106,6 +106,8 @@ pub(crate) struct Log {
     stop: OnceLock<Stop>,
     pub(crate) segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
     pub(crate) upkeep: Mutex<upkeep::Upkeep>,
+    /// Something was trimmed or deleted since upkeep last asked.
+    trim_noted: AtomicBool,
     starving: AtomicBool,
     maintenance: MaintenanceSignal,
     pub(crate) metrics: Counters,
@@ -190,6 +192,7 @@ impl Log {
             stop,
             segments: RwLock::new(parts.segments),
             upkeep: Mutex::new(parts.upkeep),
+            trim_noted: AtomicBool::new(false),
             starving: AtomicBool::new(false),
             maintenance: parts.maintenance,
             metrics: parts.metrics,

@@ -14,6 +14,7 @@ use crate::event::{Level, Value};
 use crate::format::checkpoint::{Checkpoint, SegmentEntry, StreamEntry};
 use crate::ids::{LeaderEpoch, Position};
 use crate::limits::{GROUP_ALIGN, SEGMENT_HEADER_BYTES};
+use crate::sync::atomic::Ordering;
 
 /// What upkeep remembers between its turns.
 #[derive(Debug, Default)]
@@ -65,6 +66,10 @@ impl Log {
         if is_over() {
             return false;
         }
+        if self.trim_noted.swap(false, Ordering::SeqCst) {
+            upkeep.trimmed = true;
+            upkeep.look_for_dead = true;
+        }
         let mut done = match self.seal_rolled(&mut upkeep) {
             Ok(true) => return true,
             sealed => sealed.map(drop),
@@ -85,11 +90,9 @@ impl Log {
 
     /// Says that segments may have become dead.
     pub(crate) fn trimmed(&self) {
-        {
-            let mut upkeep = self.upkeep.lock();
-            upkeep.trimmed = true;
-            upkeep.look_for_dead = true;
-        }
+        // Not under the lock of `upkeep`, which is held while files are made and flushed: whoever
+        // trims would wait for a device that hangs.
+        self.trim_noted.store(true, Ordering::SeqCst);
         self.call_maintenance();
     }
 

@@ -382,6 +382,19 @@ fn a_thread_stopped_between_claim_and_commit_delays_what_is_behind_it_alone() {
 }
 
 #[test]
+fn a_trim_does_not_wait_for_upkeep() {
+    check(|| {
+        let model = Model::start(Flush::Sync, true);
+        // Held while files are made and flushed.
+        let busy = model.log.upkeep.lock();
+        let log = Arc::clone(&model.log);
+        thread::spawn(move || log.trimmed()).join().expect("a caller that does not wait");
+        drop(busy);
+        model.end();
+    });
+}
+
+#[test]
 fn leases_that_outlive_their_engine_hold_readers_until_the_last() {
     check(|| {
         let disk = SimDisk::new(SimConfig::default());
