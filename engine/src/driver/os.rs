@@ -19,6 +19,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, Dir, FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+pub(crate) use crate::buf::check_file_size_limit;
 use crate::buf::{Page, RingMap};
 use crate::driver::disk::{
     DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode, ReadersGuard, Watched,
@@ -27,7 +28,6 @@ use crate::error::{Error, Result};
 use crate::limits::{RING_BYTES_MAX, RING_BYTES_MIN, RING_CONTROL_BYTES};
 
 use file::OsFile;
-pub(crate) use file::check_file_size_limit;
 pub use lock::LockFile;
 
 const DIR_MODE: Mode = Mode::RWXU;
