@@ -126,7 +126,7 @@ pub(crate) fn load(disk: &dyn Disk, dir: &str) -> Result<Option<Checkpoint>> {
 }
 
 /// Whether the bytes are gone, and not only out of reach for now.
-fn is_lost(error: &std::io::Error) -> bool {
+pub(crate) fn is_lost(error: &std::io::Error) -> bool {
     error.raw_os_error() == Some(Errno::IO.raw_os_error())
         || error.kind() == std::io::ErrorKind::InvalidData
 }
@@ -161,9 +161,15 @@ pub(crate) fn void_clean(disk: &dyn Disk, dir: &str, clean: &Checkpoint) -> Resu
     }
 }
 
-/// Writes the index of a segment beside it.
-pub(crate) fn store_index(disk: &dyn Disk, segment: &Segment, index: &SegmentIndex) -> Result<()> {
-    write_all(disk, &segment.index_path(), &index.encode(), false)
+/// Writes the index of a segment beside it, whole whatever happens; its name is made durable, if
+/// asked for.
+pub(crate) fn store_index(
+    disk: &dyn Disk,
+    segment: &Segment,
+    index: &SegmentIndex,
+    durable: bool,
+) -> Result<()> {
+    write_all(disk, &segment.index_path(), &index.encode(), durable)
 }
 
 /// The index beside a segment, if it is there and verifies.
