@@ -7,7 +7,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install what this machine lacks (says what, before it does)
-	@tests/scripts/setup rust python c wheel trace
+	@tests/scripts/setup rust python c wheel trace faults
 
 demo: ## A real event stream, a crash, and the proof that nothing acknowledged was lost
 	@tests/scripts/demo
