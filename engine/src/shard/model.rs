@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker as TaskWaker};
 use std::time::Duration;
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
-use shuttle::thread::{self, Thread};
+use shuttle::thread;
 use shuttle::{Config, Runner};
 
 use super::{Control, Shard};
@@ -33,6 +33,7 @@ use crate::log::ring::Ring;
 use crate::log::writer::{Claim, Start, StreamState, Want, Writer};
 use crate::log::{Log, Parts, Stop, recovery};
 use crate::metrics::Counters;
+use crate::sync::Flag;
 
 /// Schedules of each model, for each of two ways to choose them.
 const SCHEDULES: usize = 3000;
@@ -186,22 +187,24 @@ impl Model {
     }
 }
 
-struct Unpark(Thread);
+/// Not a parked thread, which may wake for no reason and so find what nobody told it.
+struct Raise(Flag);
 
-impl Wake for Unpark {
+impl Wake for Raise {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.0.raise();
     }
 }
 
 fn block_on<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
-    let waker = TaskWaker::from(Arc::new(Unpark(thread::current())));
+    let raise = Arc::new(Raise(Flag::default()));
+    let waker = TaskWaker::from(Arc::clone(&raise));
     let mut context = Context::from_waker(&waker);
     loop {
         if let Poll::Ready(value) = poll(&mut context) {
             return value;
         }
-        thread::park();
+        raise.0.wait();
     }
 }
 
@@ -253,6 +256,22 @@ fn each_append_reaches_its_level(class: Flush, in_file: bool, level: Ack) {
         let log = model.end();
         assert_eq!(log.durable(), log.ring.committed(), "all that was claimed is durable");
     });
+}
+
+/// With nobody else about whose appends would wake it.
+#[test]
+fn a_lone_append_is_woken() {
+    for (class, in_file, level) in [
+        (Flush::Sync, true, Ack::Durable),
+        (Flush::Async, true, Ack::Durable),
+        (Flush::Async, false, Ack::Written),
+    ] {
+        check(move || {
+            let model = Model::start(class, in_file);
+            append(&model.log, level, 100).expect("the device works");
+            model.end();
+        });
+    }
 }
 
 #[test]
