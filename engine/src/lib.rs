@@ -80,6 +80,7 @@ pub mod inspect;
 mod limits;
 mod log;
 mod metrics;
+mod moment;
 mod park;
 mod shard;
 mod topic;

@@ -10,6 +10,12 @@ impl Dice {
         Self(seed ^ 0x5eed_0f10_6a11_0e55)
     }
 
+    /// All that follows is decided by `seed` and `step`: steps before it may be left out, and it
+    /// does the same.
+    pub fn of_step(seed: u64, step: u64) -> Self {
+        Self::new(Self::new(seed).word().wrapping_add(Self::new(!step).word()))
+    }
+
     /// 64 bits.
     pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
