@@ -71,7 +71,7 @@ fn copy_of(disk: &SimDisk) -> SimDisk {
     copy
 }
 
-/// Reads the whole of a copy of this disk: everything must be as it was written. Indexes are left out:
+/// Reads the whole of a copy of this disk: everything must be as it was written. Indexes are out:
 /// they are derived, written without a flush, and a power loss may leave anything of them.
 ///
 /// # Errors

@@ -64,7 +64,8 @@ impl FromStr for Step {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is no step");
         let kind = text.chars().next().ok_or_else(wrong)?;
-        let (life, at) = text[kind.len_utf8()..].split_once('.').unwrap_or((&text[1..], "0"));
+        let rest = &text[kind.len_utf8()..];
+        let (life, at) = rest.split_once('.').unwrap_or((rest, "0"));
         let life = life.parse().map_err(|_| wrong())?;
         let at = at.parse().map_err(|_| wrong())?;
         match kind {

@@ -137,7 +137,7 @@ pub(crate) fn load(disk: &dyn Disk, dir: &str) -> Result<Option<Checkpoint>> {
     first_error.map_or(Ok(None), Err)
 }
 
-/// The segments, by base, that some checkpoint lists which is kept and verifies: each must be of use
+/// The segments, by base, of every checkpoint that is kept and verifies: each must be of use
 /// if the newer ones rot.
 pub(crate) fn listed(disk: &dyn Disk, dir: &str) -> Result<BTreeSet<u64>> {
     let mut listed = BTreeSet::new();

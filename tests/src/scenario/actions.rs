@@ -1,4 +1,4 @@
-//! What an engine is made to do besides appends and reads, and what each answer means to the oracle.
+//! What an engine is made to do besides appends and reads, and what the answers mean.
 
 use std::time::Duration;
 

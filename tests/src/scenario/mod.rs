@@ -1,6 +1,6 @@
-//! A scenario: lives of an engine on a simulated disk, decided by one seed. Each life is an open (with
-//! faults, and kills during recovery, several in a row), actions with faults among them, and an end:
-//! a close, a drop, a kill or a power loss, at any operation and at any moment between two.
+//! A scenario: lives of an engine on a simulated disk, decided by one seed. Each life is an open
+//! (with faults, and kills during recovery, several in a row), actions with faults among them, and
+//! an end: a close, a drop, a kill or a power loss, at any operation or moment between two.
 //!
 //! Steps have names and dice of their own ([`Step`]), so that a failing scenario can do without
 //! those that do not matter. What the dead are told nobody hears: an answer counts only if the

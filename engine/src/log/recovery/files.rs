@@ -112,7 +112,6 @@ impl Run<'_> {
             Ok(header) if header.base.0 == base && base < self.checkpoint.position.0 => {
                 return Ok(true);
             }
-            Err(error @ Error::UnsupportedFormat { .. }) => return Err(error),
             // Flushed before the file got its name, so no crash leaves it so; and the end of the
             // log may be in there, whose groups prove themselves.
             Err(error @ Error::Corrupt { .. }) if base == end => {
@@ -122,7 +121,8 @@ impl Run<'_> {
             }
             // Not made by this log, or not where it would be: left alone.
             Ok(_) | Err(Error::Corrupt { .. }) => {}
-            // Nobody knows what it is: taken for a stranger, the end of the log might be cut off.
+            // Of a newer format; or nobody knows what it is, and taken for a stranger it might be
+            // the end of the log that is cut off.
             Err(error) => return Err(error),
         }
         Ok(false)
