@@ -113,6 +113,20 @@ def iterate_values(directory: Path, seconds: float) -> Sample:
         return timed(seconds, step)
 
 
+def batch_values(directory: Path, seconds: float) -> Sample:
+    with opened(directory, "async") as log:
+        partition = filled(log)
+
+        def step() -> int:
+            count = 0
+            for batch in partition.read().batches():
+                for value in batch.values():
+                    count += len(value) == len(VALUE)
+            return count
+
+        return timed(seconds, step)
+
+
 def asyncio_append(flush: str) -> Work:
     def work(directory: Path, seconds: float) -> Sample:
         from ringlog import aio
@@ -155,6 +169,7 @@ WORKS: dict[str, list[tuple[str, Work]]] = {
     "read through, warm": [
         ("ringlog records", iterate),
         ("ringlog records, each value looked at", iterate_values),
+        ("ringlog batches of 1,000, each value looked at", batch_values),
         *neighbours.READS,
     ],
     "durable, one at a time: survives a power loss": [

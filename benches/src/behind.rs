@@ -15,7 +15,7 @@ use crate::Bench;
 use crate::cli::WorkloadArgs;
 use crate::error::{Context, Error, Result};
 use crate::limit::CellFigures;
-use crate::limit::cell::READS;
+use crate::limit::cell::{BANDWIDTH, READS};
 use crate::limit::device::Device;
 use crate::progress::{Progress, settle};
 use crate::quiet::Quiet;
@@ -62,6 +62,10 @@ struct BehindFigures {
     others_cpus: Spread,
     rss_before_bytes: u64,
     rss_peak_bytes: u64,
+    /// What the device moves while it reads and writes at once, both added up.
+    device_both_mb_per_sec: Spread,
+    /// Appended and read over that, repeat by repeat; above 1 where the ring serves reads.
+    both_to_device: Spread,
     appends_reached: bool,
     reads_reached: bool,
 }
@@ -128,6 +132,7 @@ fn load(
     let ring_records = ring_bytes as f64 / spec.log_bytes_per_record as f64;
     let quiet = Quiet::new(options);
     let mut cells: Vec<Vec<Run>> = vec![Vec::new(); READS.len()];
+    let mut both: Vec<f64> = Vec::new();
     let mut rounds: Vec<Vec<Part>> = Vec::new();
     while rounds.len() < options.repeats() {
         quiet.wait();
@@ -136,6 +141,7 @@ fn load(
             .iter()
             .map(|&cell| device.run(cell, options.cell_time()))
             .collect::<Result<_>>()?;
+        let device_both = reading_and_writing(device, options.cell_time())?;
         let mut parts = vec![part(&course, &target, None)?];
         for rings in DISTANCES {
             progress.doing(format!("{}: {rings} rings behind", spec.about));
@@ -145,12 +151,26 @@ fn load(
             continue;
         }
         cells.iter_mut().zip(runs).for_each(|(all, run)| all.push(run));
+        both.push(device_both);
         rounds.push(parts);
         progress.step();
     }
     target.close()?;
-    let figures = |at: usize| Figures { spec, rounds: &rounds, cells: &cells, ring_records, at };
+    let figures =
+        |at: usize| Figures { spec, rounds: &rounds, cells: &cells, both: &both, ring_records, at };
     Ok((0..DISTANCES.len()).map(|at| figures(at).sum_up(rss_before_bytes)).collect())
+}
+
+/// Megabytes a second of the device while it reads one stretch and writes another, both added up.
+fn reading_and_writing(device: &Device, time: Duration) -> Result<f64> {
+    let [.., write] = BANDWIDTH else { return Ok(0.0) };
+    let [.., read] = READS else { return Ok(0.0) };
+    thread::scope(|scope| {
+        let writing = scope.spawn(|| device.run(*write, time));
+        let read = device.run(*read, time)?;
+        let write = writing.join().map_err(|_| Error::new("the writing thread panicked"))??;
+        Ok(read.mb_per_sec() + write.mb_per_sec())
+    })
 }
 
 fn part(course: &Course<'_>, target: &Ringlog, distance: Option<u64>) -> Result<Part> {
@@ -241,6 +261,8 @@ struct Figures<'a> {
     spec: &'a Spec,
     rounds: &'a [Vec<Part>],
     cells: &'a [Vec<Run>],
+    /// Of the device doing both, round by round.
+    both: &'a [f64],
     ring_records: f64,
     at: usize,
 }
@@ -265,6 +287,9 @@ impl Figures<'_> {
         let to_device = consumed.iter().zip(device_runs);
         let to_device = to_device.map(|(read, cell)| mb_per_sec(read) / cell.mb_per_sec());
         let reads_to_device = Spread::of(to_device);
+        let moved = parts.iter().zip(&consumed);
+        let moved = moved.map(|(part, read)| part.appended.mb_per_sec() + mb_per_sec(read));
+        let both_to_device = Spread::of(moved.zip(self.both).map(|(ours, both)| ours / both));
         let millions = |part: &Part| part.appended.ops.max(1) as f64 / 1e6;
         BehindFigures {
             load: self.spec.name,
@@ -277,6 +302,8 @@ impl Figures<'_> {
             reads_mb_per_sec: Spread::of(consumed.iter().map(mb_per_sec)),
             reads_to_device,
             device,
+            device_both_mb_per_sec: Spread::of(self.both.iter().copied()),
+            both_to_device,
             cpu_secs_per_million: Spread::of(
                 parts.iter().map(|part| part.cpu_secs / millions(part)),
             ),
@@ -309,6 +336,8 @@ fn table(all: &[BehindFigures]) -> String {
         "(before)",
         "device's best cell",
         "MB/s",
+        "reading and writing",
+        "x that",
     ]);
     let yes = |reached: bool| if reached { "yes" } else { "NO" }.to_owned();
     let mib = |bytes: u64| number(bytes as f64 / f64::from(1 << 20));
@@ -333,6 +362,8 @@ fn table(all: &[BehindFigures]) -> String {
             mib(figures.rss_before_bytes),
             figures.device.cell.clone(),
             spread(figures.device.summary.mb_per_sec),
+            spread(figures.device_both_mb_per_sec),
+            spread(figures.both_to_device),
         ]);
     }
     format!("\n{}\n\n{}\n", speeds.render(), costs.render())

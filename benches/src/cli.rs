@@ -38,6 +38,10 @@ pub enum Command {
     Spread(WorkloadArgs),
     /// A consumer that stays behind the tail while producers append: R2
     Behind(WorkloadArgs),
+    /// The same appends with one shard and with two
+    Shards(WorkloadArgs),
+    /// When a follower in another process sees a record, beside a message through a pipe
+    Follow,
     /// Reading everything warm, every byte added up, beside plain memory: R1
     Read(WorkloadArgs),
     /// Sending over loopback: read+send, mmap+send, sendfile, splice, and `send_to`: S1
@@ -59,6 +63,15 @@ pub enum Command {
         /// The data directory.
         dir: PathBuf,
     },
+    /// Follows, or hears standard input, and prints when it saw what, for `follow`
+    #[command(hide = true)]
+    FollowOnce {
+        /// How many messages come.
+        count: usize,
+        /// The data directory; without it, standard input.
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
     /// Is idle once and prints what it took, for `idle`
     #[command(hide = true)]
     IdleOnce {
@@ -77,6 +90,7 @@ impl Command {
             | Self::Written(args)
             | Self::Spread(args)
             | Self::Behind(args)
+            | Self::Shards(args)
             | Self::Read(args)
             | Self::All(args) => Some(args),
             _ => None,
@@ -138,7 +152,7 @@ pub fn seconds(seconds: f64) -> Duration {
 #[derive(Clone, Debug, Args)]
 pub struct WorkloadArgs {
     /// Only the workloads of these names (d1, d2a, d2b, d3, a1-100, a1-1k,
-    /// a2, r1-100-1, r1-100-256, r1-1k-1, r1-1k-256)
+    /// a2, sh-d2a, sh-a1-100, r1-100-1, r1-100-256, r1-1k-1, r1-1k-256)
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub only: Vec<String>,
     /// Whether the log grows or its segments are recycled
@@ -169,6 +183,9 @@ pub struct WorkloadArgs {
     /// Most groups in flight [default: the engine's]
     #[arg(long, value_name = "N")]
     pub groups_in_flight: Option<usize>,
+    /// Shards of the engine [default: the engine's, or the workload's]
+    #[arg(long, value_name = "N")]
+    pub shards: Option<usize>,
     /// How the engine does its I/O
     #[arg(long, value_enum, default_value_t = Backend::Auto)]
     pub backend: Backend,

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod contest;
 pub mod demo;
 pub mod error;
+mod follow;
 mod idle;
 pub mod limit;
 pub mod machine;
@@ -18,6 +19,7 @@ pub mod quiet;
 pub mod reading;
 pub mod report;
 mod send;
+mod shards;
 pub mod spread;
 pub mod stats;
 pub mod target;
@@ -115,6 +117,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Written(args) => workload::run(&mut start(cli.options)?, workload::WRITTEN, &args),
         Command::Spread(args) => spread::run(&mut start(cli.options)?, &args),
         Command::Behind(args) => behind::run(&mut start(cli.options)?, &args),
+        Command::Shards(args) => shards::run(&mut start(cli.options)?, &args),
+        Command::Follow => follow::run(&mut start(cli.options)?),
+        Command::FollowOnce { count, data } => follow::once(data.as_deref(), count),
         Command::Read(args) => reading::run(&mut start(cli.options)?, &args),
         Command::Enter(args) => enter(&cli.options, &args),
         Command::Open(args) => open::run(&mut start(cli.options)?, args),
@@ -131,7 +136,9 @@ pub fn run(cli: Cli) -> Result<()> {
             let all = [workload::DURABLE, workload::WRITTEN].concat();
             workload::run(&mut bench, &all, &args)?;
             spread::run(&mut bench, &args)?;
+            shards::run(&mut bench, &args)?;
             behind::run(&mut bench, &args)?;
+            follow::run(&mut bench)?;
             reading::run(&mut bench, &args)?;
             open::run(&mut bench, cli::OpenArgs { large: false, drop_caches: false })?;
             idle::run(&mut bench)

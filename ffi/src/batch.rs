@@ -159,13 +159,16 @@ impl ringlog_batch {
         let mut done = 0;
         while done < wanted {
             let of = self.origin(cursor.part);
+            // A copy that nothing points to stays in registers.
+            let mut records = cursor.records.clone();
             while done < wanted {
-                match cursor.records.next() {
+                match records.next() {
                     Some(view) => to.write(done, view_of(&view?, of)),
                     None => break,
                 }
                 done += 1;
             }
+            cursor.records = records;
             if done < wanted && !self.next_part(&mut cursor) {
                 break;
             }

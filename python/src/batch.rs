@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use pyo3::exceptions::{PyBufferError, PyIndexError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyList, PyMemoryView, PyTuple};
+use pyo3::types::{PyCapsule, PyList, PyMemoryView, PySequence, PyTuple};
 use ringlog::{BatchIter, RecordView};
 
 use crate::arrow;
@@ -97,14 +97,17 @@ impl Walk {
     /// The next record.
     #[inline]
     pub(crate) fn next(&mut self, py: Python<'_>) -> PyResult<Option<PyRecord>> {
+        let next = self.next_view(py)?;
+        Ok(next.map(|view| PyRecord::new(self.batch.clone_ref(py), view)))
+    }
+
+    /// Where the next record lies: to be looked at only while a use of the batch is counted.
+    #[inline]
+    fn next_view(&mut self, py: Python<'_>) -> PyResult<Option<RecordView<'static>>> {
         let entered = self.batch.get().enter()?;
         let next = self.iter.next();
         drop(entered);
-        match next {
-            None => Ok(None),
-            Some(Ok(view)) => Ok(Some(PyRecord::new(self.batch.clone_ref(py), view))),
-            Some(Err(error)) => Err(error).or_raise(py),
-        }
+        next.transpose().or_raise(py)
     }
 }
 
@@ -163,9 +166,24 @@ impl PyBatch {
         let py = slf.py();
         guard(py, || {
             let values = PyList::empty(py);
+            let whole = PyMemoryView::from(slf.as_any())?;
+            let cut = whole.as_any().cast::<PySequence>()?;
+            let bytes = slf.get().enter()?.bytes().as_ptr_range();
             let mut walk = Walk::new(slf)?;
-            while let Some(record) = walk.next(py)? {
-                values.append(Bound::new(py, record)?.as_any().getattr("value")?)?;
+            while let Some(view) = walk.next_view(py)? {
+                let value = view.value().map(<[u8]>::as_ptr_range);
+                if let Some(value) = value.filter(|v| bytes.start <= v.start && v.end <= bytes.end)
+                {
+                    // A slice of one view: less than half the time of a record and a view of that,
+                    // and half as many objects for Python's collector to visit.
+                    let from = value.start as usize - bytes.start as usize;
+                    let to = value.end as usize - bytes.start as usize;
+                    values.append(cut.get_slice(from, to)?)?;
+                } else {
+                    // Null, or decompressed and therefore elsewhere.
+                    let record = PyRecord::new(walk.batch.clone_ref(py), view);
+                    values.append(Bound::new(py, record)?.as_any().getattr("value")?)?;
+                }
             }
             Ok(values)
         })

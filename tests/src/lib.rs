@@ -9,6 +9,7 @@
 pub mod bulk;
 pub mod dice;
 pub mod evidence;
+pub mod fuzz;
 pub mod oracle;
 pub mod plan;
 pub mod scenario;

@@ -17,6 +17,8 @@ mod offsets;
 mod one_log;
 #[path = "recovery/pins.rs"]
 mod pins;
+#[path = "recovery/repair.rs"]
+mod repair;
 #[path = "recovery/ring.rs"]
 mod ring;
 #[path = "recovery/segments.rs"]

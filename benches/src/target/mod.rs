@@ -33,6 +33,8 @@ pub struct Setup {
     pub group_bytes: Option<usize>,
     /// Most groups in flight.
     pub groups_in_flight: Option<usize>,
+    /// How many shards flush.
+    pub shards: Option<usize>,
     /// How the engine does its I/O.
     pub backend: Backend,
 }

@@ -74,6 +74,9 @@ impl Target for Ringlog {
         if let Some(groups) = setup.groups_in_flight {
             options = options.groups_in_flight(groups);
         }
+        if let Some(shards) = setup.shards {
+            options = options.shards(shards);
+        }
         let engine = options.open(dir).context("opening the engine")?;
         let flush = match setup.level {
             Level::Written => Flush::Async,

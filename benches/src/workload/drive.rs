@@ -268,6 +268,7 @@ mod tests {
             ring_bytes: None,
             group_bytes: None,
             groups_in_flight: None,
+            shards: None,
             backend: Backend::Auto,
         };
         Null::open(std::path::Path::new(""), &setup).expect("it opens nothing")

@@ -74,7 +74,7 @@ pub struct Spec {
 impl Spec {
     /// The workload of this name.
     pub fn named(name: &str) -> Option<Self> {
-        let all = DURABLE.iter().chain(WRITTEN).chain([&F1]);
+        let all = DURABLE.iter().chain(WRITTEN).chain([&F1]).chain(SHARDS);
         all.copied().find(|spec| spec.name == name)
     }
 
@@ -164,6 +164,23 @@ const A1_100: Spec = Spec {
     log_bytes_per_record: 208,
     ..A1_1K
 };
+
+/// What two shards may share: appends to two partitions.
+pub const SHARDS: &[Spec] = &[
+    Spec {
+        name: "sh-d2a",
+        about: "durable, 64 futures of one thread, two partitions",
+        partitions: 2,
+        ..D2A
+    },
+    Spec {
+        name: "sh-a1-100",
+        about: "written, two blocking producers, 100 B, two partitions",
+        partitions: 2,
+        in_flight: 2,
+        ..A1_100
+    },
+];
 
 /// Written, batches of 256, 100 B.
 pub const A2: Spec = Spec {

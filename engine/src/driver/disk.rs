@@ -148,7 +148,7 @@ pub trait Disk: Send + Sync + Debug {
     }
     /// Takes the writer's lock, waiting up to `wait`.
     fn lock(&self, wait: Duration) -> Result<LockGuard>;
-    /// Whether somebody holds the writer's lock, without disturbing who is about to take it.
+    /// Whether somebody else holds the writer's lock, without disturbing who is about to take it.
     fn has_writer(&self) -> io::Result<bool>;
     /// Makes READERS if it is not there; for the writer.
     fn make_readers(&self) -> io::Result<()>;

@@ -329,6 +329,11 @@ impl Engine {
         seat.descriptor().ok_or_else(|| Error::invalid("poll_fd", "nothing sleeps in a simulation"))
     }
 
+    /// How a log is damaged, if one is.
+    pub(crate) fn first_damage(&self) -> Option<Error> {
+        self.inner.logs.read().values().find_map(|log| log.damage().cloned())
+    }
+
     /// Turns every shard, and upkeep, once, where no thread does.
     #[cfg(feature = "sim")]
     pub fn turn(&self) {

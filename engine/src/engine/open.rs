@@ -209,7 +209,7 @@ fn start_threads(
         .inspect_err(|_| all.iter().for_each(|control| control.close()))
 }
 
-pub(super) fn not_a_directory(disk: &dyn Disk, reason: &str) -> Error {
+pub(crate) fn not_a_directory(disk: &dyn Disk, reason: &str) -> Error {
     Error::NotADataDirectory { path: disk.root().to_path_buf(), reason: reason.to_owned() }
 }
 
@@ -290,7 +290,7 @@ fn initialise(disk: &DiskRef, options: &Options, clock: &Clock) -> Result<Engine
 }
 
 /// Before the first byte is written to any log.
-fn refuse_newer(disk: &DiskRef) -> Result<()> {
+pub(crate) fn refuse_newer(disk: &DiskRef) -> Result<()> {
     for entry in disk.list("").map_err(io_error(&**disk, "list", ""))? {
         if let Some(id) = log_of(&entry) {
             recovery::refuse_newer(disk, id)?;

@@ -1,6 +1,7 @@
-//! Looking at a data directory without opening it: what lies there, byte for byte, and whether
-//! it is whole. Nothing is locked, recovered, repaired or created, so it works beside a writer too:
-//! the end of a log that grows meanwhile is no damage, nor is a segment that is retired meanwhile.
+//! Looking at a data directory without opening it: what lies there, byte for byte, and whether it
+//! is whole; and [`Repair`], for one that is not. To look, nothing is locked, recovered, repaired
+//! or created, so it works beside a writer too: the end of a log that grows meanwhile is no damage,
+//! nor is a segment that is retired meanwhile.
 //!
 //! Damage does not end a walk: it is reported where it is, and the walk goes on at the next place
 //! that proves itself. [`verify`](Inspector::verify) reads everything and says what it found.
@@ -9,6 +10,7 @@ mod info;
 mod item;
 mod layout;
 mod names;
+mod repair;
 mod ring;
 mod verify;
 mod walk;
@@ -29,6 +31,7 @@ pub use info::{
     SegmentState, Severity, TopicEntry, Totals,
 };
 pub use item::{BatchInfo, Body, FrameInfo, GroupInfo, Item};
+pub use repair::{Loss, Plan, Repair, Salvaged, Step};
 
 use layout::{Layout, log_dirs};
 use names::Names;

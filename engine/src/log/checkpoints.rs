@@ -1,6 +1,6 @@
 //! Checkpoint and index files. A checkpoint is evidence: durable under its name before anything it
-//! makes superfluous goes, two kept. An index is derived: written without a flush, and rebuilt from
-//! its segment whenever it does not verify.
+//! makes superfluous goes, two kept. An index is derived: written without a flush (but for that of
+//! a clean close), and rebuilt from its segment whenever it does not verify.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -156,7 +156,7 @@ pub(crate) fn listed(disk: &dyn Disk, dir: &str) -> Result<BTreeSet<u64>> {
 }
 
 /// Whether the bytes are gone, and not only out of reach for now.
-fn is_lost(error: &std::io::Error) -> bool {
+pub(crate) fn is_lost(error: &std::io::Error) -> bool {
     error.raw_os_error() == Some(Errno::IO.raw_os_error())
         || error.kind() == std::io::ErrorKind::InvalidData
 }
@@ -192,9 +192,14 @@ pub(crate) fn void_clean(disk: &dyn Disk, dir: &str, clean: &Checkpoint) -> Resu
     }
 }
 
-/// Writes the index of a segment beside it.
-pub(crate) fn store_index(disk: &dyn Disk, segment: &Segment, index: &SegmentIndex) -> Result<()> {
-    write_all(disk, &segment.index_path(), &index.encode(), false)
+/// Writes the index of a segment beside it; durable, if asked for.
+pub(crate) fn store_index(
+    disk: &dyn Disk,
+    segment: &Segment,
+    index: &SegmentIndex,
+    durable: bool,
+) -> Result<()> {
+    write_all(disk, &segment.index_path(), &index.encode(), durable)
 }
 
 /// The index beside a segment, if it is there and verifies.

@@ -371,7 +371,9 @@ impl<'a> Run<'a> {
         if self.report.clean {
             return;
         }
-        let of = |base: &u64| self.segments.get(base).is_some_and(|s| s.end() >= self.end);
+        // An end at the very start of a segment is that of the one before.
+        let reaches = |s: &Arc<Segment>| s.end() + SEGMENT_HEADER_BYTES as u64 >= self.end;
+        let of = |base: &u64| self.segments.get(base).is_some_and(reaches);
         let first = self.hidden.iter().find(|(base, _)| of(base));
         self.damage.beyond = first.map(|(_, error)| error.clone());
     }

@@ -192,7 +192,7 @@ impl Log {
                 _ => return Ok(false),
             }
         };
-        checkpoints::store_index(&*self.disk, &segment.segment, &index)?;
+        checkpoints::store_index(&*self.disk, &segment.segment, &index, false)?;
         {
             let writer = self.writer.lock();
             let Some(rolled) = writer.rolled.front() else { return Ok(false) };
@@ -355,7 +355,9 @@ impl Log {
                 Arc::clone(&writer.segment.segment),
             )
         };
-        checkpoints::store_index(&*self.disk, &segment, &index)?;
+        // Durable, as the next open relies on it not to read the segment again: where a repaired
+        // log goes on behind damage, it would meet that.
+        checkpoints::store_index(&*self.disk, &segment, &index, true)?;
         upkeep.position = position;
         upkeep.epoch = epoch;
         upkeep.streams = streams;

@@ -170,9 +170,23 @@ pub fn run(seed: u64) -> Result<Outcome, Box<Failure>> {
 /// # Errors
 /// As [`run`].
 pub fn run_plan(seed: u64, plan: &Plan) -> Result<Outcome, Box<Failure>> {
+    run_with(seed, Dice::new(seed), plan)
+}
+
+/// Runs the scenario whose choices these bytes are, as a fuzzer makes them; the first eight are the
+/// seed of the disk.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_chosen(bytes: &[u8]) -> Result<Outcome, Box<Failure>> {
+    let (seed, choices) = bytes.split_first_chunk().unwrap_or((&[0; 8], &[]));
+    run_with(u64::from_le_bytes(*seed), Dice::of_bytes(choices), &Plan::default())
+}
+
+fn run_with(seed: u64, dice: Dice, plan: &Plan) -> Result<Outcome, Box<Failure>> {
     let record = Arc::new(Mutex::new(Record::default()));
     let shared = Arc::clone(&record);
-    let outcome = quietly(|| Scenario::new(seed, plan.clone(), shared).live());
+    let outcome = quietly(|| Scenario::new(seed, dice, plan.clone(), shared).live());
     let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
     let record = std::mem::take(&mut *record);
     match outcome {
@@ -210,8 +224,7 @@ fn quietly<T>(run: impl FnOnce() -> Check<T>) -> Check<T> {
 }
 
 impl Scenario {
-    fn new(seed: u64, plan: Plan, record: Arc<Mutex<Record>>) -> Self {
-        let mut dice = Dice::new(seed);
+    fn new(seed: u64, mut dice: Dice, plan: Plan, record: Arc<Mutex<Record>>) -> Self {
         let clock = Clock::manual();
         let vary = (0..crate::plan::VARIATIONS.len() as u8).map(Step::Vary);
         let vary: Vec<Step> = vary.filter(|step| plan.has(*step)).collect();
@@ -258,7 +271,7 @@ impl Scenario {
             return false;
         }
         self.record.lock().unwrap_or_else(PoisonError::into_inner).taken.push(step);
-        self.dice = Dice::of_step(self.seed, step.number());
+        self.dice.begin(self.seed, step.number());
         true
     }
 
@@ -272,14 +285,14 @@ impl Scenario {
             self.note(format!("life {life}"));
             self.open(life, shape)?;
             self.act(life, shape)?;
-            self.dice = Dice::of_step(self.seed, u64::from(life) << 32 | 1);
+            self.dice.begin(self.seed, u64::from(life) << 32 | 1);
             self.end()?;
         }
-        self.dice = Dice::of_step(self.seed, u64::from(lives) << 32 | 1);
+        self.dice.begin(self.seed, u64::from(lives) << 32 | 1);
         let shape = Shape::new(&mut self.dice);
         self.note("the last life");
         self.open(lives, shape)?;
-        self.dice = Dice::of_step(self.seed, u64::from(lives) << 32 | 2);
+        self.dice.begin(self.seed, u64::from(lives) << 32 | 2);
         self.append_after_all()?;
         self.finish(true)?;
         verify(&self.disk)?;
@@ -307,7 +320,7 @@ impl Scenario {
             self.plan_kill();
         }
         for at in 0..shape.actions {
-            if self.is_dead() {
+            if self.is_dead() || self.dice.is_used_up() {
                 break;
             }
             if self.begin(Step::Act(life, at)) {

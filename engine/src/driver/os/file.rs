@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{Advice, FallocateFlags, FileType, Mode, OFlags, fadvise};
+use rustix::fs::{Advice, FallocateFlags, Mode, OFlags, fadvise};
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::process::{Resource, getrlimit};
 
@@ -16,7 +16,7 @@ use crate::buf::{AlignedBuf, SegmentMap};
 use crate::driver::disk::{Descriptors, DiskFile, OpenMode};
 use crate::limits::GROUP_ALIGN;
 
-use super::FILE_MODE;
+use super::{FILE_MODE, own, refused, regular};
 
 /// How much zero-filling writes at once.
 const ZERO_CHUNK_BYTES: usize = 256 << 10;
@@ -45,10 +45,11 @@ impl OsFile {
             OpenMode::Write => base | OFlags::RDWR,
             OpenMode::Create => base | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
         };
-        let buffered = rustix::fs::openat(dir, name, flags, FILE_MODE)?;
+        let buffered = rustix::fs::openat(dir, name, flags, FILE_MODE).map_err(refused)?;
+        let buffered = regular(buffered)?;
         let stat = rustix::fs::fstat(&buffered)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+        if mode == OpenMode::Create {
+            own(&buffered)?;
         }
         let mut second = None;
         if direct {
