@@ -94,12 +94,7 @@ impl Shared {
                 return;
             }
             *lock(now) = Some((seed, Instant::now()));
-            let started = Instant::now();
-            let ran = run(seed);
-            if started.elapsed().as_millis() > 300 {
-                eprintln!("SLOW {seed} {:?}", started.elapsed());
-            }
-            match ran {
+            match run(seed) {
                 Ok(outcome) => lock(&self.tally).add(&outcome.tally),
                 Err(failure) => {
                     self.stop.store(true, Ordering::Relaxed);

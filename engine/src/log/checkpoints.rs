@@ -18,7 +18,7 @@ use crate::limits::SMALL_FILE_BYTES_MAX;
 use crate::moment::{self, Moment};
 
 const PREFIX: &str = "checkpoint-";
-const KEPT: usize = 2;
+pub(crate) const KEPT: usize = 2;
 
 pub(crate) fn path(dir: &str, sequence: u64) -> String {
     format!("{dir}/{PREFIX}{sequence:016x}")
@@ -141,7 +141,7 @@ pub(crate) fn load(disk: &dyn Disk, dir: &str) -> Result<Option<Checkpoint>> {
 /// if the newer ones rot.
 pub(crate) fn listed(disk: &dyn Disk, dir: &str) -> Result<BTreeSet<u64>> {
     let mut listed = BTreeSet::new();
-    for sequence in sequences(disk, dir)? {
+    for sequence in sequences(disk, dir)?.into_iter().take(KEPT) {
         let path = path(dir, sequence);
         match read_all(disk, &path) {
             Ok(bytes) => {
