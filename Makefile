@@ -7,7 +7,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install what this machine lacks (says what, before it does)
-	@tests/scripts/setup rust python c wheel trace
+	@tests/scripts/setup rust python c wheel trace faults
 
 demo: ## A real event stream, a crash, and the proof that nothing acknowledged was lost
 	@tests/scripts/demo
@@ -22,7 +22,7 @@ fuzz: setup ## Fuzz every parser and the API: SECONDS=60 for each target; TARGET
 	@SECONDS_EACH=$(or $(SECONDS),60) tests/fuzz/run $(TARGET)
 
 soak: setup ## Random crashes in bulk, and what was met: SEEDS=100000 FIRST=0
-	@cargo run --release --locked --package ringlog-tests --features soak --bin soak -- \
+	@cargo run --release --locked --package ringlog-tests --bin soak -- \
 	    $(or $(SEEDS),100000) --first $(or $(FIRST),0)
 
 bench: setup ## The device's own figures, and ours beside them

@@ -22,6 +22,7 @@ use rustix::path::Arg;
 
 use parking_lot::Mutex;
 
+pub(crate) use crate::buf::check_file_size_limit;
 use crate::buf::{Page, RingMap};
 use crate::driver::disk::{
     DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode, ReadersGuard, Watched,
@@ -30,7 +31,6 @@ use crate::error::{Error, Result};
 use crate::limits::{RING_BYTES_MAX, RING_BYTES_MIN, RING_CONTROL_BYTES};
 
 use file::OsFile;
-pub(crate) use file::check_file_size_limit;
 pub use lock::LockFile;
 
 const DIR_MODE: Mode = Mode::RWXU;

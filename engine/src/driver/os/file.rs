@@ -10,9 +10,8 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::{Advice, FallocateFlags, Mode, OFlags, fadvise};
 use rustix::io::{Errno, ReadWriteFlags};
-use rustix::process::{Resource, getrlimit};
 
-use crate::buf::{AlignedBuf, SegmentMap};
+use crate::buf::{AlignedBuf, SegmentMap, check_file_size_limit, extents};
 use crate::driver::disk::{Descriptors, DiskFile, OpenMode};
 use crate::limits::GROUP_ALIGN;
 
@@ -89,16 +88,6 @@ impl OsFile {
     }
 }
 
-/// Fails with EFBIG if the process may not write up to `end`. The kernel's own EFBIG comes with
-/// SIGXFSZ, which kills a host that does not expect it, so every write of ours asks first. (A limit
-/// lowered from outside between this and the write is the only way left.)
-pub(crate) fn check_file_size_limit(end: u64) -> io::Result<()> {
-    match getrlimit(Resource::Fsize).current {
-        Some(limit) if end > limit => Err(Errno::FBIG.into()),
-        _ => Ok(()),
-    }
-}
-
 fn is_aligned(data: &[u8], at: u64) -> bool {
     at.is_multiple_of(GROUP_ALIGN as u64)
         && data.len().is_multiple_of(GROUP_ALIGN)
@@ -162,6 +151,10 @@ impl DiskFile for OsFile {
     #[expect(clippy::useless_conversion, reason = "st_nlink is 32 bits on some architectures")]
     fn link_count(&self) -> io::Result<u64> {
         Ok(rustix::fs::fstat(&self.buffered)?.st_nlink.into())
+    }
+
+    fn shares_blocks(&self) -> io::Result<bool> {
+        extents::are_shared(&self.buffered)
     }
 
     fn descriptors(&self) -> Option<Descriptors<'_>> {
