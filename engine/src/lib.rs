@@ -75,6 +75,8 @@ mod engine;
 mod error;
 mod event;
 mod format;
+#[cfg(feature = "fuzz")]
+mod fuzz;
 mod ids;
 pub mod inspect;
 mod limits;
@@ -139,4 +141,19 @@ pub mod raw {
         BatchError, BatchHeader, Form, Records, check, encode, encode_as, encoded_len, place,
         verify_crc,
     };
+
+    /// What takes bytes from disk, for the fuzz targets in `tests/fuzz`.
+    #[cfg(feature = "fuzz")]
+    pub mod parsers {
+        pub use crate::format::{
+            Seed, checkpoint, engine_meta, frame, group, index, ring_control, segment_header,
+        };
+        pub use crate::fuzz::*;
+        pub use crate::ids::StreamId;
+
+        /// Every maximum.
+        pub mod limits {
+            pub use crate::limits::*;
+        }
+    }
 }

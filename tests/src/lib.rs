@@ -6,6 +6,7 @@
 //! against it.
 
 pub mod dice;
+pub mod fuzz;
 pub mod oracle;
 pub mod scenario;
 pub mod world;

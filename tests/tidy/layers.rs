@@ -61,6 +61,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     // 7
     ("engine", TOP),
     ("inspect", TOP),
+    ("fuzz", TOP),
 ];
 
 /// Crates that the command line may use: it sees of the engine what everybody sees.

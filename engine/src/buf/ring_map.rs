@@ -11,7 +11,7 @@ use rustix::fs::MemfdFlags;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use super::fork::NotInChild;
-use super::futex;
+use super::{check_file_size_limit, futex};
 use crate::limits::RING_CONTROL_BYTES;
 
 /// A mapped ring.
@@ -34,8 +34,10 @@ const WORD: usize = size_of::<u64>();
 impl RingMap {
     /// A ring in private memory, for logs without a ring file.
     pub fn private(len: usize) -> io::Result<Self> {
+        let total = (RING_CONTROL_BYTES + len) as u64;
+        check_file_size_limit(total)?;
         let fd = rustix::fs::memfd_create("ringlog-ring", MemfdFlags::CLOEXEC)?;
-        rustix::fs::ftruncate(&fd, (RING_CONTROL_BYTES + len) as u64)?;
+        rustix::fs::ftruncate(&fd, total)?;
         Self::map(fd, len)
     }
 

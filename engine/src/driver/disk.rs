@@ -58,6 +58,10 @@ pub trait DiskFile: Send + Sync + Debug {
     fn len_bytes(&self) -> io::Result<u64>;
     /// Number of hard links.
     fn link_count(&self) -> io::Result<u64>;
+    /// Whether blocks of it belong to another file, too, as those of a reflink do.
+    fn shares_blocks(&self) -> io::Result<bool> {
+        Ok(false)
+    }
     /// The descriptors for a kernel driver; `None` in the simulator and for a file opened to read.
     fn descriptors(&self) -> Option<Descriptors<'_>>;
     /// The descriptor to read through; `None` in the simulator.

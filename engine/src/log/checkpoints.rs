@@ -1,6 +1,6 @@
 //! Checkpoint and index files. A checkpoint is evidence: durable under its name before anything it
-//! makes superfluous goes, two kept. An index is derived: written without a flush (but for that of
-//! a clean close), and rebuilt from its segment whenever it does not verify.
+//! makes superfluous goes, two kept. An index is derived, and rebuilt from its segment whenever it
+//! does not verify; it is flushed before it gets its name, so that one which does not is damage.
 
 use std::sync::Arc;
 
@@ -49,7 +49,8 @@ pub(crate) fn read_all(disk: &dyn Disk, path: &str) -> std::io::Result<Vec<u8>> 
     Ok(bytes)
 }
 
-/// Writes a file whole under its name; durable, if asked for.
+/// Writes a file whole under its name, flushed before it gets that; its name is made durable, if
+/// asked for.
 pub(crate) fn write_all(disk: &dyn Disk, path: &str, bytes: &[u8], durable: bool) -> Result<()> {
     let unfinished = format!("{path}.tmp");
     match disk.remove(&unfinished) {
@@ -58,7 +59,7 @@ pub(crate) fn write_all(disk: &dyn Disk, path: &str, bytes: &[u8], durable: bool
         }
         _ => {}
     }
-    if let Err(error) = write_new(disk, &unfinished, path, bytes, durable) {
+    if let Err(error) = write_new(disk, &unfinished, path, bytes) {
         // It may be the full disk that failed it; what is left of it must not fill that.
         let _ = disk.remove(&unfinished);
         return Err(error);
@@ -71,20 +72,11 @@ pub(crate) fn write_all(disk: &dyn Disk, path: &str, bytes: &[u8], durable: bool
     Ok(())
 }
 
-fn write_new(
-    disk: &dyn Disk,
-    unfinished: &str,
-    path: &str,
-    bytes: &[u8],
-    durable: bool,
-) -> Result<()> {
+fn write_new(disk: &dyn Disk, unfinished: &str, path: &str, bytes: &[u8]) -> Result<()> {
     let fail = |action| io_error(disk, action, path);
     let file = disk.open(unfinished, OpenMode::Create).map_err(fail("create"))?;
     file.write_at(bytes, 0).map_err(fail("write"))?;
-    if durable {
-        file.sync().map_err(fail("flush"))?;
-    }
-    Ok(())
+    file.sync().map_err(fail("flush"))
 }
 
 /// The newest checkpoint that verifies. `None` if there is no file of that name at all; if there
@@ -169,7 +161,8 @@ pub(crate) fn void_clean(disk: &dyn Disk, dir: &str, clean: &Checkpoint) -> Resu
     }
 }
 
-/// Writes the index of a segment beside it; durable, if asked for.
+/// Writes the index of a segment beside it, whole whatever happens; its name is made durable, if
+/// asked for.
 pub(crate) fn store_index(
     disk: &dyn Disk,
     segment: &Segment,

@@ -301,10 +301,12 @@ impl Log {
         let path = segment.path();
         let fail = |action| io_error(&*self.disk, action, path);
         self.kept.let_go(segment.base());
-        // A hard link, an open reader, a lease would see the file change.
+        // A hard link, an open reader, a lease would see the file change. A reflink would not, but
+        // overwriting what is shared takes space, and where there is none it fails.
         let sole = segment.close_for_readers() && {
             let file = self.disk.open(path, OpenMode::Read).map_err(fail("open"))?;
             file.link_count().map_err(fail("look at"))? == 1
+                && !file.shares_blocks().map_err(fail("look at"))?
         };
         let fits = segment.len() == self.options.segment_bytes;
         // Readers of other processes hold it, and what is still leased of engines closed before.

@@ -94,9 +94,23 @@ pub struct Scenario {
 /// # Errors
 /// The broken promise, with what led to it; a panic of the engine counts as one.
 pub fn run(seed: u64) -> Result<Outcome, Box<Failure>> {
+    run_with(seed, Dice::new(seed))
+}
+
+/// Runs the scenario whose choices these bytes are, as a fuzzer makes them; the first eight are the
+/// seed of the disk.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_chosen(bytes: &[u8]) -> Result<Outcome, Box<Failure>> {
+    let (seed, choices) = bytes.split_first_chunk().unwrap_or((&[0; 8], &[]));
+    run_with(u64::from_le_bytes(*seed), Dice::of_bytes(choices))
+}
+
+fn run_with(seed: u64, dice: Dice) -> Result<Outcome, Box<Failure>> {
     let script = Arc::new(Mutex::new(Vec::new()));
     let shared = Arc::clone(&script);
-    let outcome = catch_unwind(AssertUnwindSafe(|| Scenario::new(seed, shared).live()));
+    let outcome = catch_unwind(AssertUnwindSafe(|| Scenario::new(seed, dice, shared).live()));
     let what = match outcome {
         Ok(Ok(outcome)) => return Ok(outcome),
         Ok(Err(what)) => what,
@@ -111,8 +125,7 @@ pub fn run(seed: u64) -> Result<Outcome, Box<Failure>> {
 }
 
 impl Scenario {
-    fn new(seed: u64, script: Arc<Mutex<Vec<String>>>) -> Self {
-        let mut dice = Dice::new(seed);
+    fn new(seed: u64, mut dice: Dice, script: Arc<Mutex<Vec<String>>>) -> Self {
         let clock = Clock::manual();
         let setup = Setup::new(&mut dice);
         let disk = SimDisk::new(setup.config(seed, &clock, &mut dice));
@@ -252,7 +265,7 @@ impl Scenario {
             self.disk.kill_after(after);
         }
         for _ in 0..self.dice.within(1, ACTIONS_MAX) {
-            if self.disk.is_killed() {
+            if self.disk.is_killed() || self.dice.is_used_up() {
                 break;
             }
             self.action()?;

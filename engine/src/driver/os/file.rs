@@ -8,15 +8,14 @@ use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{Advice, FallocateFlags, FileType, Mode, OFlags, fadvise};
+use rustix::fs::{Advice, FallocateFlags, Mode, OFlags, fadvise};
 use rustix::io::{Errno, ReadWriteFlags};
-use rustix::process::{Resource, getrlimit};
 
-use crate::buf::{AlignedBuf, SegmentMap};
+use crate::buf::{AlignedBuf, SegmentMap, check_file_size_limit, extents};
 use crate::driver::disk::{Descriptors, DiskFile, OpenMode};
 use crate::limits::GROUP_ALIGN;
 
-use super::FILE_MODE;
+use super::{FILE_MODE, own, refused, regular};
 
 /// How much zero-filling writes at once.
 const ZERO_CHUNK_BYTES: usize = 256 << 10;
@@ -45,10 +44,11 @@ impl OsFile {
             OpenMode::Write => base | OFlags::RDWR,
             OpenMode::Create => base | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
         };
-        let buffered = rustix::fs::openat(dir, name, flags, FILE_MODE)?;
+        let buffered = rustix::fs::openat(dir, name, flags, FILE_MODE).map_err(refused)?;
+        let buffered = regular(buffered)?;
         let stat = rustix::fs::fstat(&buffered)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+        if mode == OpenMode::Create {
+            own(&buffered)?;
         }
         let mut second = None;
         if direct {
@@ -160,16 +160,6 @@ fn read_pages(file: &File, buf: &mut [u8], at: u64) -> io::Result<usize> {
     Ok(done)
 }
 
-/// Fails with EFBIG if the process may not write up to `end`. The kernel's own EFBIG comes with
-/// SIGXFSZ, which kills a host that does not expect it, so every write of ours asks first. (A limit
-/// lowered from outside between this and the write is the only way left.)
-pub(crate) fn check_file_size_limit(end: u64) -> io::Result<()> {
-    match getrlimit(Resource::Fsize).current {
-        Some(limit) if end > limit => Err(Errno::FBIG.into()),
-        _ => Ok(()),
-    }
-}
-
 fn is_aligned(data: &[u8], at: u64) -> bool {
     at.is_multiple_of(GROUP_ALIGN as u64)
         && data.len().is_multiple_of(GROUP_ALIGN)
@@ -233,6 +223,10 @@ impl DiskFile for OsFile {
     #[expect(clippy::useless_conversion, reason = "st_nlink is 32 bits on some architectures")]
     fn link_count(&self) -> io::Result<u64> {
         Ok(rustix::fs::fstat(&self.buffered)?.st_nlink.into())
+    }
+
+    fn shares_blocks(&self) -> io::Result<bool> {
+        extents::are_shared(&self.buffered)
     }
 
     fn descriptors(&self) -> Option<Descriptors<'_>> {
