@@ -82,6 +82,7 @@ pub mod inspect;
 mod limits;
 mod log;
 mod metrics;
+mod moment;
 mod park;
 mod shard;
 mod topic;

@@ -130,9 +130,10 @@ impl Seat {
         self.is_mine() && self.turning.is_locked()
     }
 
-    /// Whether there is something to do without waiting for anything.
+    /// Whether there is something to do without waiting for anything. What is left when it has
+    /// ended nobody does.
     pub(crate) fn is_due(&self) -> bool {
-        self.upkeep.is_pending()
+        !self.has_ended() && self.upkeep.is_pending()
     }
 
     /// What it wants next; an end wants nothing.

@@ -19,6 +19,7 @@ use crate::format::index::{SegmentIndex, StreamIndex};
 use crate::format::segment_header::{SegmentHeader, SegmentHeaderError};
 use crate::ids::{LogId, Offset, Position, StreamId};
 use crate::limits::SEGMENT_HEADER_BYTES;
+use crate::moment::{self, Moment};
 
 /// Zeros are written in pieces of this size, between which a starving appender is heard.
 const PREWRITE_BYTES: usize = 1 << 20;
@@ -380,8 +381,11 @@ impl Making {
         let fail = |action| io_error(disk, action, segment.path());
         file.write_at(&self.header.encode(), 0).map_err(fail("write the header of"))?;
         file.sync().map_err(fail("flush the header of"))?;
+        moment::pass(Moment::SegmentFlushed);
         disk.rename(&self.made_from, segment.path()).map_err(fail("rename"))?;
+        moment::pass(Moment::SegmentNamed);
         disk.sync_dir(dir).map_err(fail("flush the directory of"))?;
+        moment::pass(Moment::SegmentMade);
         segment.open_for_write(disk)
     }
 }

@@ -1,6 +1,7 @@
 //! Filesystems of their own in files, mounted through loop devices: ext4 with a journal, XFS and
 //! btrfs; and what can be done to a mount: fill it, freeze it, turn it read-only, shut it down.
 
+mod lies;
 mod rounds;
 mod states;
 
