@@ -98,7 +98,7 @@ pub use error::{Error, ErrorKind, PartOutcome, Result};
 pub use event::{Event, Level, Value};
 pub use format::record_batch::{Headers, Record, RecordView};
 pub use ids::{Appended, LeaderEpoch, Offset, PartitionId, Position, RecordId, TimedOffset};
-pub use metrics::{Latency, LogMetrics, Metrics, Recovery};
+pub use metrics::{Latency, LogMetrics, Metrics, Recovery, Scrub};
 pub use topic::append::{AppendFuture, AppendOptions};
 pub use topic::completion::{Completion, CompletionQueue, Outcome, RefusedRead};
 pub use topic::extents::{Extent, Extents};

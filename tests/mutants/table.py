@@ -192,6 +192,16 @@ MUTANTS = [
     ("a repair calls durable what no flush covers", "engine/src/inspect/repair/act.rs",
      "for (segment, at, len) in survey.unproven() {",
      "for (segment, at, len) in survey.unproven().into_iter().take(0) {", ["recovery repair"]),
+    # The scrub.
+    ("the scrub takes rot for the end of a segment", f"{LOG}/scrub.rs",
+     "self.scrub_damage(scrubbing, (segment.base(), in_file), &error);", "let _ = in_file;",
+     ["recovery scrub"]),
+    ("the scrub knows no pace", f"{ENGINE}/scrub.rs",
+     "Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64)",
+     "Duration::from_secs_f64(0.0 * bytes as f64)", ["recovery scrub"]),
+    ("the scrub reads on in a segment that was retired", f"{LOG}/scrub.rs",
+     "is_some_and(|open| !self.is_live(&open.source.segment))",
+     "is_some_and(|open| false && !self.is_live(&open.source.segment))", ["recovery scrub"]),
     # Shards.
     ("placement ignored", f"{TOPIC}/catalog.rs",
      "return Some((run, StreamId(placement.first_stream + left)));",

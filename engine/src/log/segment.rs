@@ -395,7 +395,17 @@ pub(crate) fn read_header(disk: &dyn Disk, path: &str, log: Option<Uuid>) -> Res
     let file = disk.open(path, OpenMode::Read).map_err(io_error(disk, "open", path))?;
     let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
     let read = file.read_at(&mut bytes, 0).map_err(io_error(disk, "read", path))?;
-    let header = SegmentHeader::decode(&bytes[..read]).map_err(|error| match error {
+    check_header(disk, path, &bytes[..read], log)
+}
+
+/// Proves the bytes of a segment's header.
+pub(crate) fn check_header(
+    disk: &dyn Disk,
+    path: &str,
+    bytes: &[u8],
+    log: Option<Uuid>,
+) -> Result<SegmentHeader> {
+    let header = SegmentHeader::decode(bytes).map_err(|error| match error {
         SegmentHeaderError::Version(found) => Error::UnsupportedFormat {
             path: full_path(disk, path),
             found,
