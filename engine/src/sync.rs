@@ -1,6 +1,7 @@
 //! The locks and atomics that order what appenders, readers and shards do: those of `parking_lot`
-//! and of the standard library, or, with `--cfg ringlog_shuttle`, those of a model checker, which then
-//! decides who runs next (`shard/model.rs`). Must never be anything of its own in an ordinary build.
+//! and of the standard library, or, with `--cfg ringlog_shuttle`, those of a model checker, which
+//! then decides who runs next (`shard/model.rs`). Must never be anything of its own in an ordinary
+//! build.
 
 #[cfg(not(ringlog_shuttle))]
 pub(crate) use parking_lot::{Mutex, RwLock};

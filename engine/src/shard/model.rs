@@ -16,11 +16,10 @@ use shuttle::{Config, Runner};
 use super::{Control, Shard};
 use crate::buf::{RingMap, Waker};
 use crate::clock::Clock;
-use crate::config::{Ack, Flush, LogOptions};
+use crate::config::{Ack, Flush, LogOptions, Options};
 use crate::driver::disk::DiskRef;
 use crate::driver::op::{Completion, Driver, Op, Token};
 use crate::driver::sim::{SimConfig, SimDisk};
-use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::format::Seed;
 use crate::format::frame::{FrameKind, frame_len};
@@ -115,7 +114,7 @@ struct Model {
 }
 
 fn options() -> LogOptions {
-    let options = Engine::options().segment_bytes(256 << 10).ring_bytes(RING_BYTES_MIN);
+    let options = Options::default().segment_bytes(256 << 10).ring_bytes(RING_BYTES_MIN);
     options.group_bytes(16 << 10).max_payload_bytes(64 << 10).log
 }
 
