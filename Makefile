@@ -1,6 +1,6 @@
 # Everything a contributor runs. Each target installs what it needs first (tests/scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long fuzz bench compare fmt install
+.PHONY: help setup demo test test-long soak fuzz bench compare fmt install
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## Show this list
@@ -20,6 +20,10 @@ test-long: setup ## What takes longer than a change should wait for
 
 fuzz: setup ## Fuzz every parser and the API: SECONDS=60 for each target; TARGET=frame
 	@SECONDS_EACH=$(or $(SECONDS),60) tests/fuzz/run $(TARGET)
+
+soak: setup ## Random crashes in bulk, and what was met: SEEDS=100000 FIRST=0
+	@cargo run --release --locked --package ringlog-tests --bin soak -- \
+	    $(or $(SEEDS),100000) --first $(or $(FIRST),0)
 
 bench: setup ## The device's own figures, and ours beside them
 	@cargo run --release --locked --package ringlog-benches -- all

@@ -30,6 +30,14 @@ impl Dice {
         matches!(&self.0, Source::Bytes(bytes) if bytes.is_empty())
     }
 
+    /// All that follows is decided by `seed` and `step`: steps before it may be left out, and it
+    /// does the same. Bytes go on.
+    pub fn begin(&mut self, seed: u64, step: u64) {
+        if let Source::Seed(_) = self.0 {
+            *self = Self::new(Self::new(seed).word().wrapping_add(Self::new(!step).word()));
+        }
+    }
+
     /// 64 bits.
     pub fn word(&mut self) -> u64 {
         let state = match &mut self.0 {

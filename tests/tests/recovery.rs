@@ -21,6 +21,8 @@ mod pins;
 mod repair;
 #[path = "recovery/ring.rs"]
 mod ring;
+#[path = "recovery/scrub.rs"]
+mod scrub;
 #[path = "recovery/segments.rs"]
 mod segments;
 #[path = "recovery/shards.rs"]

@@ -7,7 +7,8 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use crate::Finding;
 
-const BASE: &[&str] = &["error", "event", "limits", "clock", "metrics", "config", "ids", "park"];
+const BASE: &[&str] =
+    &["error", "event", "limits", "clock", "metrics", "config", "ids", "moment", "park"];
 const SEAM: &[&str] = &["driver::op", "driver::disk"];
 const LOWEST: &[&[&str]] = &[BASE];
 const ON_BUF: &[&[&str]] = &[BASE, &["buf"]];
@@ -38,6 +39,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("metrics", LOWEST),
     ("config", LOWEST),
     ("ids", LOWEST),
+    ("moment", LOWEST),
     ("park", LOWEST),
     // 1
     ("buf", LOWEST),

@@ -118,6 +118,11 @@ pub trait Disk: Send + Sync + Debug {
     fn create_dir(&self, dir: &str) -> io::Result<()>;
     /// Opens a file (created with mode 0600; symbolic links are refused).
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<FileRef>;
+    /// Opens an existing file to read what the medium has, without a trace in the page cache where
+    /// that can be had. Reads must be of whole pages: their memory, place and length.
+    fn open_uncached(&self, path: &str) -> io::Result<FileRef> {
+        self.open(path, OpenMode::Read)
+    }
     /// Renames, replacing. Not durable before `sync_dir`.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Unlinks. Not durable before `sync_dir`.

@@ -30,7 +30,7 @@ use crate::driver::disk::{
 use crate::error::{Error, Result};
 use crate::limits::{RING_BYTES_MAX, RING_BYTES_MIN, RING_CONTROL_BYTES};
 
-use file::OsFile;
+use file::{OsFile, Uncached};
 pub use lock::LockFile;
 
 const DIR_MODE: Mode = Mode::RWXU;
@@ -304,6 +304,11 @@ impl Disk for OsDisk {
 
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<FileRef> {
         Ok(Arc::new(self.open_file(path, mode)?))
+    }
+
+    fn open_uncached(&self, path: &str) -> io::Result<FileRef> {
+        let (dir, name) = self.locate(path)?;
+        Ok(Arc::new(Uncached::open(&dir, name)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -10,6 +10,7 @@ pub(crate) mod open;
 mod placement;
 mod read_only;
 mod runner;
+mod scrub;
 mod seat;
 mod tell;
 #[cfg(all(test, feature = "sim"))]

@@ -223,7 +223,8 @@ impl Layout {
             self.file(path, base, found_len, SegmentState::Live, limit);
             self.segments.insert(base, Arc::new(segment));
         }
-        for older in self.checkpoints.clone().iter().skip(1) {
+        // A third one may be left, whose removal was lost with the power; nobody needs it.
+        for older in self.checkpoints.clone().iter().take(checkpoints::KEPT).skip(1) {
             for entry in &older.segments {
                 // Until two checkpoints do without it, a segment's file stays.
                 let base = entry.base.0;

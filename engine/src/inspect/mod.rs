@@ -64,7 +64,19 @@ impl Inspector {
     /// [`Error::NotADataDirectory`], [`Error::UnsupportedFormat`] and [`Error::Corrupt`] (both
     /// copies of engine.meta) as [`Options::open`](crate::Options::open) gives them; [`Error::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let disk: DiskRef = Arc::new(OsDisk::open_to_read(path.as_ref())?);
+        Self::look_at(Arc::new(OsDisk::open_to_read(path.as_ref())?))
+    }
+
+    /// As [`open`](Self::open), at a simulated disk.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[cfg(feature = "sim")]
+    pub fn open_simulated(disk: &crate::driver::sim::SimDisk) -> Result<Self> {
+        Self::look_at(Arc::new(disk.clone()))
+    }
+
+    fn look_at(disk: DiskRef) -> Result<Self> {
         let Some(meta) = open::read_meta(&*disk)? else {
             open::refuse_strangers(&disk)?;
             let reason = "engine.meta is not there".to_owned();

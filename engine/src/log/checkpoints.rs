@@ -2,6 +2,7 @@
 //! makes superfluous goes, two kept. An index is derived, and rebuilt from its segment whenever it
 //! does not verify; it is flushed before it gets its name, so that one which does not is damage.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -14,9 +15,10 @@ use crate::format::FORMAT_VERSION;
 use crate::format::checkpoint::{Checkpoint, CheckpointError};
 use crate::format::index::{Directory, DirectoryEntry, INDEX_HEADER_BYTES, SegmentIndex};
 use crate::limits::SMALL_FILE_BYTES_MAX;
+use crate::moment::{self, Moment};
 
 const PREFIX: &str = "checkpoint-";
-const KEPT: usize = 2;
+pub(crate) const KEPT: usize = 2;
 
 pub(crate) fn path(dir: &str, sequence: u64) -> String {
     format!("{dir}/{PREFIX}{sequence:016x}")
@@ -64,7 +66,9 @@ pub(crate) fn write_all(disk: &dyn Disk, path: &str, bytes: &[u8], durable: bool
         let _ = disk.remove(&unfinished);
         return Err(error);
     }
+    moment::pass(Moment::FileWritten);
     disk.rename(&unfinished, path).map_err(io_error(disk, "rename", path))?;
+    moment::pass(Moment::FileNamed);
     if durable {
         let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
         disk.sync_dir(dir).map_err(io_error(disk, "flush the directory", dir))?;
@@ -125,6 +129,24 @@ pub(crate) fn load(disk: &dyn Disk, dir: &str) -> Result<Option<Checkpoint>> {
     first_error.map_or(Ok(None), Err)
 }
 
+/// The segments, by base, of every checkpoint that is kept and verifies: each must be of use
+/// if the newer ones rot.
+pub(crate) fn listed(disk: &dyn Disk, dir: &str) -> Result<BTreeSet<u64>> {
+    let mut listed = BTreeSet::new();
+    for sequence in sequences(disk, dir)?.into_iter().take(KEPT) {
+        let path = path(dir, sequence);
+        match read_all(disk, &path) {
+            Ok(bytes) => {
+                let segments = Checkpoint::decode(&bytes).map(|found| found.segments);
+                listed.extend(segments.iter().flatten().map(|entry| entry.base.0));
+            }
+            Err(error) if is_lost(&error) => {}
+            Err(error) => return Err(io_error(disk, "read", &path)(error)),
+        }
+    }
+    Ok(listed)
+}
+
 /// Whether the bytes are gone, and not only out of reach for now.
 pub(crate) fn is_lost(error: &std::io::Error) -> bool {
     error.raw_os_error() == Some(Errno::IO.raw_os_error())
@@ -134,6 +156,7 @@ pub(crate) fn is_lost(error: &std::io::Error) -> bool {
 /// Writes a checkpoint, durable, and drops all but the newest two.
 pub(crate) fn store(disk: &dyn Disk, dir: &str, checkpoint: &Checkpoint) -> Result<()> {
     write_all(disk, &path(dir, checkpoint.sequence), &checkpoint.encode(), true)?;
+    moment::pass(Moment::FileStored);
     for sequence in sequences(disk, dir)?.into_iter().skip(KEPT) {
         let path = path(dir, sequence);
         disk.remove(&path).map_err(io_error(disk, "remove", &path))?;

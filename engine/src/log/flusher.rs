@@ -17,6 +17,7 @@ use crate::config::{Ack, Flush};
 use crate::driver::op::Op;
 use crate::format::ring_control::DURABLE;
 use crate::limits::{FOLLOWING_GROUP_BYTES, GROUP_ALIGN, RING_POPULATE_BYTES};
+use crate::moment::{self, Moment};
 
 /// After this long without appends one empty group is written, whose `durable_upto` proves the
 /// last ones.
@@ -375,6 +376,7 @@ impl Flusher {
         if sync {
             self.log.metrics.flush(now.saturating_sub(group.submitted_at));
         }
+        moment::pass(Moment::WriteCompleted);
         self.release();
         if sync {
             self.advance_durable(now);
@@ -450,7 +452,9 @@ impl Flusher {
             }
         }
         if let Some(upto) = upto {
+            moment::pass(Moment::Released);
             self.log.ring.set_durable(upto);
+            moment::pass(Moment::DurableMoved);
         }
         if rolled {
             self.log.call_maintenance();

@@ -5,7 +5,8 @@
 //! Who does what: an appender claims and commits ([`writer`], [`ring`]); the shard closes groups
 //! and turns them into ops ([`flusher`]); maintenance makes segments ahead of need, seals those
 //! left behind and writes checkpoints ([`upkeep`]); a reader walks bytes from ring or segment
-//! ([`reader`], [`lookup`], [`walk`], [`window`], [`lease`], [`extents`]); [`recovery`] turns a
+//! ([`reader`], [`lookup`], [`walk`], [`window`], [`lease`], [`extents`]), and [`scrub`] looks for
+//! what has rotted; [`recovery`] turns a
 //! directory into the state all this starts from. In a log that is another process's, [`follow`]
 //! takes the place of all who write.
 
@@ -22,6 +23,7 @@ pub(crate) mod recovery;
 pub(crate) mod replay;
 pub(crate) mod ring;
 pub(crate) mod scan;
+pub(crate) mod scrub;
 pub(crate) mod segment;
 mod tell;
 pub(crate) mod times;

@@ -38,6 +38,7 @@ use crate::limits::{
     SEGMENT_HEADER_BYTES,
 };
 use crate::metrics::Recovery;
+use crate::moment::{self, Moment};
 
 /// A recovered log, before its writer starts.
 #[derive(Debug)]
@@ -495,9 +496,11 @@ impl<'a> Run<'a> {
             self.end =
                 if group.header.last { segment.end() } else { base + group.bytes.len() as u64 };
         }
+        moment::pass(Moment::WrittenBack);
         for open in touched.values() {
             self.flush(open)?;
         }
+        moment::pass(Moment::BeforeBump);
         if self.checkpoint.clean {
             checkpoints::void_clean(&**self.disk, &self.dir, &self.checkpoint)?;
             self.checkpoint.sequence += 1;
@@ -602,6 +605,7 @@ impl<'a> Run<'a> {
         for open in touched.values() {
             self.flush(open)?;
         }
+        moment::pass(Moment::Bumped);
         self.end += GROUP_ALIGN as u64;
         Ok(())
     }

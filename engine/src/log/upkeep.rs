@@ -14,6 +14,7 @@ use crate::event::{Level, Value};
 use crate::format::checkpoint::{Checkpoint, SegmentEntry, StreamEntry};
 use crate::ids::{LeaderEpoch, Position};
 use crate::limits::{GROUP_ALIGN, SEGMENT_HEADER_BYTES};
+use crate::moment::{self, Moment};
 
 /// What upkeep remembers between its turns.
 #[derive(Debug, Default)]
@@ -213,14 +214,15 @@ impl Log {
     }
 
     fn store_checkpoint(&self, upkeep: &mut Upkeep, clean: bool) -> Result<()> {
-        upkeep.sequence += 1;
+        // One that fails leaves no gap: what is kept besides the newest is the one just before it.
+        let sequence = upkeep.sequence + 1;
         let entry = |segment: &Arc<Segment>| SegmentEntry {
             base: Position(segment.base()),
             len_bytes: segment.len(),
         };
         let checkpoint = Checkpoint {
             log: self.uuid,
-            sequence: upkeep.sequence,
+            sequence,
             position: Position(upkeep.position),
             epoch: upkeep.epoch,
             clean,
@@ -229,8 +231,9 @@ impl Log {
             snapshot: self.snapshot.lock().clone(),
         };
         checkpoints::store(&*self.disk, &self.name, &checkpoint)?;
+        upkeep.sequence = sequence;
         let fields = [
-            ("sequence", Value::U64(upkeep.sequence)),
+            ("sequence", Value::U64(sequence)),
             ("position", Value::U64(upkeep.position)),
             ("clean", Value::Bool(clean)),
         ];
@@ -260,6 +263,7 @@ impl Log {
         }
         self.store_checkpoint(upkeep, false)?;
         self.store_checkpoint(upkeep, false)?;
+        moment::pass(Moment::SegmentDead);
         for segment in &dead {
             self.retire(segment, upkeep)?;
         }

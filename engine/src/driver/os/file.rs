@@ -52,7 +52,11 @@ impl OsFile {
         }
         let mut second = None;
         if direct {
-            let flags = base | OFlags::RDWR | OFlags::DIRECT;
+            let flags = OFlags::DIRECT
+                | match mode {
+                    OpenMode::Read => flags,
+                    OpenMode::Write | OpenMode::Create => base | OFlags::RDWR,
+                };
             match rustix::fs::openat(dir, name, flags, Mode::empty()) {
                 Ok(fd) => {
                     let same = rustix::fs::fstat(&fd)?;
@@ -74,6 +78,20 @@ impl OsFile {
         self.buffered.as_fd()
     }
 
+    /// Reads whole pages around the page cache; where that is refused, through it, leaving nothing
+    /// there that nobody has mapped.
+    fn read_uncached(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        if let Some(direct) = &self.direct {
+            match read_pages(direct, buf, at) {
+                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {}
+                read => return read,
+            }
+        }
+        let read = self.read_at(buf, at)?;
+        let _ = fadvise(&self.buffered, at, NonZeroU64::new(read as u64), Advice::DontNeed);
+        Ok(read)
+    }
+
     /// Writes zeros over `from..to`, through the page cache.
     pub(super) fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
         check_file_size_limit(to)?;
@@ -86,6 +104,60 @@ impl OsFile {
         }
         Ok(())
     }
+}
+
+/// A file that is only read, around the page cache; see [`Disk::open_uncached`].
+///
+/// [`Disk::open_uncached`]: crate::driver::disk::Disk::open_uncached
+#[derive(Debug)]
+pub(super) struct Uncached(OsFile);
+
+impl Uncached {
+    pub(super) fn open(dir: &OwnedFd, name: &str) -> io::Result<Self> {
+        OsFile::open(dir, name, OpenMode::Read, true).map(Self)
+    }
+}
+
+impl DiskFile for Uncached {
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        self.0.read_uncached(buf, at)
+    }
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(Errno::BADF.into())
+    }
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Err(Errno::BADF.into())
+    }
+    fn sync(&self) -> io::Result<()> {
+        Err(Errno::BADF.into())
+    }
+    fn len_bytes(&self) -> io::Result<u64> {
+        self.0.len_bytes()
+    }
+    fn link_count(&self) -> io::Result<u64> {
+        self.0.link_count()
+    }
+    fn descriptors(&self) -> Option<Descriptors<'_>> {
+        None
+    }
+}
+
+/// Reads until `buf` is full or the file ends, which a read that is not of whole pages says.
+fn read_pages(file: &File, buf: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.read_at(&mut buf[done..], at + done as u64) {
+            Ok(n) => {
+                done += n;
+                if n == 0 || !n.is_multiple_of(GROUP_ALIGN) {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
 }
 
 fn is_aligned(data: &[u8], at: u64) -> bool {
