@@ -10,8 +10,9 @@ import pytest
 import ringlog
 
 
-def values(partition: ringlog.Partition, start: int = 0) -> list[bytes | None]:
-    return [None if r.value is None else bytes(r.value) for r in partition.read(start)]
+def values(partition: ringlog.Partition, start: int | None = None) -> list[bytes | None]:
+    records = partition.read() if start is None else partition.read(start)
+    return [None if r.value is None else bytes(r.value) for r in records]
 
 
 def test_a_record_comes_back_as_it_was_given(orders: ringlog.Partition) -> None:

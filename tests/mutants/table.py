@@ -199,9 +199,6 @@ MUTANTS = [
     ("the scrub knows no pace", f"{ENGINE}/scrub.rs",
      "Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64)",
      "Duration::from_secs_f64(0.0 * bytes as f64)", ["recovery scrub"]),
-    ("the scrub reads on in a segment that was retired", f"{LOG}/scrub.rs",
-     "is_some_and(|open| !self.is_live(&open.source.segment))",
-     "is_some_and(|open| false && !self.is_live(&open.source.segment))", ["recovery scrub"]),
     # Shards.
     ("placement ignored", f"{TOPIC}/catalog.rs",
      "return Some((run, StreamId(placement.first_stream + left)));",

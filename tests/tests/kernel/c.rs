@@ -28,9 +28,9 @@ fn program() -> &'static Path {
         cargo.args(["--profile", profile]).current_dir(&root);
         cargo.env("CARGO_TARGET_DIR", target().parent().unwrap());
         assert!(cargo.status().unwrap().success(), "the C library builds");
-        // One directory a test process: another may be running the host.
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let host = dir.join(format!("kernel-host-{}", std::process::id()));
+        // Put in its place when it is whole: another test process may be running it.
+        let (place, host) = (dir.join("kernel-host"), dir.join(".kernel-host-new"));
         let library = target().join("libringlog.a");
         let source = root.join("tests/tests/kernel/host.c");
         let include = root.join("include");
@@ -38,7 +38,8 @@ fn program() -> &'static Path {
         let paths = ["-I", text(&include), text(&source), text(&library)];
         let link = ["-o", text(&host), "-lpthread", "-ldl", "-lm"];
         tool("cc", &[&words[..], &paths, &link].concat()).unwrap();
-        host
+        std::fs::rename(&host, &place).unwrap();
+        place
     })
 }
 

@@ -125,7 +125,7 @@ fn a_failed_write_or_flush_latches_and_says_why() {
 #[test]
 fn an_operation_that_fails_at_any_time_loses_nothing_acknowledged() {
     let name = "device::an_operation_that_fails_at_any_time_loses_nothing_acknowledged";
-    for seed in 0..if LONG { 200 } else { 8 } {
+    for seed in 0..if LONG { 100 } else { 8 } {
         let mut dice = rand::rng();
         let dir = scratch();
         let (mut disk, mut place) = match disk(dir.path(), Program::Ringlog, seed) {
@@ -151,7 +151,7 @@ fn an_operation_that_fails_at_any_time_loses_nothing_acknowledged() {
 #[test]
 fn what_is_durable_survives_a_loss_of_power() {
     let name = "device::what_is_durable_survives_a_loss_of_power";
-    for seed in 0..if LONG { 100 } else { 4 } {
+    for seed in 0..if LONG { 60 } else { 4 } {
         let dir = scratch();
         let (mut disk, mut place) = match disk(dir.path(), Program::Ringlog, seed) {
             Ok(made) => made,

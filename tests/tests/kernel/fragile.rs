@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
@@ -499,6 +499,16 @@ impl Filesystem for Served {
     }
 }
 
+/// Those of runs that were killed themselves: nobody serves them any more.
+fn unmount_stale() {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    for dir in mounts.lines().filter_map(|line| line.strip_prefix("fragile ")?.split(' ').next()) {
+        if std::fs::metadata(dir).is_err() {
+            let _ = super::tool("umount", &["-l", dir]);
+        }
+    }
+}
+
 /// The filesystem, mounted; unmounted when dropped.
 pub struct Fragile {
     served: Served,
@@ -510,6 +520,8 @@ pub struct Fragile {
 impl Fragile {
     /// Mounts an empty one there, or says why it cannot.
     pub fn mount(dir: &Path, seed: u64) -> Result<Self, String> {
+        static STALE: Once = Once::new();
+        STALE.call_once(unmount_stale);
         let served = Served::new();
         let session = Some(served.mount(dir).map_err(|error| format!("FUSE: {error}"))?);
         Ok(Self { served, session, dir: dir.to_owned(), dice: StdRng::seed_from_u64(seed) })

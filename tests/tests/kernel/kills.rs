@@ -104,7 +104,7 @@ fn killed_at_random_moments() {
             let dir = scratch();
             let mut place = Place::not_yet(Program::Ringlog, dir.path(), &["--backend", backend]);
             place.run(&["create-topic", "t", "--flush", flush]).unwrap();
-            for round in 0..if LONG { 100 } else { 4 } {
+            for round in 0..if LONG { 25 } else { 4 } {
                 let pause = dice.random_range(Duration::ZERO..Duration::from_millis(20));
                 let until = Until::Heard(dice.random_range(1..400), pause);
                 let ended = place.append(20_000, &[], until);
