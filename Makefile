@@ -1,13 +1,13 @@
 # Everything a contributor runs. Each target installs what it needs first (tests/scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long bench compare fmt install
+.PHONY: help setup demo test test-long soak fuzz bench compare fmt install
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install what this machine lacks (says what, before it does)
-	@tests/scripts/setup rust python c wheel trace
+	@tests/scripts/setup rust python c wheel trace faults
 
 demo: ## A real event stream, a crash, and the proof that nothing acknowledged was lost
 	@tests/scripts/demo
@@ -17,6 +17,13 @@ test: setup ## Everything that decides whether a change may land
 
 test-long: setup ## What takes longer than a change should wait for
 	@python3 tests/scripts/test.py --long
+
+fuzz: setup ## Fuzz every parser and the API: SECONDS=60 for each target; TARGET=frame
+	@SECONDS_EACH=$(or $(SECONDS),60) tests/fuzz/run $(TARGET)
+
+soak: setup ## Random crashes in bulk, and what was met: SEEDS=100000 FIRST=0
+	@cargo run --release --locked --package ringlog-tests --bin soak -- \
+	    $(or $(SEEDS),100000) --first $(or $(FIRST),0)
 
 bench: setup ## The device's own figures, and ours beside them
 	@cargo run --release --locked --package ringlog-benches -- all
@@ -32,3 +39,4 @@ compare: setup ## Other embedded engines, and ours beside them (builds them)
 fmt: setup ## Format the sources
 	@cargo fmt --all
 	@cargo fmt --manifest-path benches/compare/Cargo.toml
+	@cargo fmt --manifest-path tests/fuzz/Cargo.toml

@@ -572,6 +572,15 @@ typedef struct ringlog_open_options {
    What `log` is called with. It must live until the engine's last handle is freed.
    */
   void *log_context;
+  /*
+   Sealed segments are read again in the background, at most so many bytes per second, and
+   what has rotted is told as the event `damaged` before a reader meets it. 0: they are not.
+   */
+  uint64_t scrub_bytes_per_second;
+  /*
+   A pass begins this long after the one before began. 0: a day.
+   */
+  int64_t scrub_every_ns;
 } ringlog_open_options;
 
 /*

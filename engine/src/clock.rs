@@ -2,7 +2,7 @@
 //! by a hand-turned clock in the simulator. Offsets and order never depend on either.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Where the engine takes its time from.
@@ -12,7 +12,16 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     System { start: Instant },
-    Manual(Arc<AtomicU64>),
+    Manual(Arc<Hands>),
+}
+
+/// What a manual clock shows.
+#[derive(Debug, Default)]
+struct Hands {
+    /// Monotonic time.
+    nanos: AtomicU64,
+    /// How far the wall is ahead of it, as somebody set it.
+    wall_ahead_ms: AtomicI64,
 }
 
 impl Default for Clock {
@@ -24,14 +33,14 @@ impl Default for Clock {
 impl Clock {
     /// A clock that moves only by [`advance`](Self::advance); clones share it.
     pub fn manual() -> Self {
-        Self(Source::Manual(Arc::new(AtomicU64::new(0))))
+        Self(Source::Manual(Arc::default()))
     }
 
     /// Monotonic time since this clock was made.
     pub fn now(&self) -> Duration {
         match &self.0 {
             Source::System { start } => start.elapsed(),
-            Source::Manual(nanos) => Duration::from_nanos(nanos.load(Ordering::Relaxed)),
+            Source::Manual(hands) => Duration::from_nanos(hands.nanos.load(Ordering::Relaxed)),
         }
     }
 
@@ -41,14 +50,26 @@ impl Clock {
             Source::System { .. } => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
-            Source::Manual(nanos) => (nanos.load(Ordering::Relaxed) / 1_000_000) as i64,
+            Source::Manual(hands) => {
+                let millis = (hands.nanos.load(Ordering::Relaxed) / 1_000_000) as i64;
+                millis.saturating_add(hands.wall_ahead_ms.load(Ordering::Relaxed)).max(0)
+            }
         }
     }
 
     /// Moves a manual clock on; a system clock is left alone.
     pub fn advance(&self, by: Duration) {
-        if let Source::Manual(nanos) = &self.0 {
-            nanos.fetch_add(by.as_nanos() as u64, Ordering::Relaxed);
+        if let Source::Manual(hands) = &self.0 {
+            hands.nanos.fetch_add(by.as_nanos() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets the wall of a manual clock forwards or backwards, as people and NTP do; it is never
+    /// before the epoch. Monotonic time does not notice. A system clock is left alone.
+    pub fn jump_wall_ms(&self, by: i64) {
+        if let Source::Manual(hands) = &self.0 {
+            let before = hands.wall_ahead_ms.load(Ordering::Relaxed);
+            hands.wall_ahead_ms.store(before.saturating_add(by), Ordering::Relaxed);
         }
     }
 }

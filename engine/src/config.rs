@@ -14,8 +14,8 @@ use crate::limits::{
     GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX, MAP_WINDOW_BYTES, META_PAYLOAD_BYTES_MAX,
     META_RING_BYTES, META_SEGMENT_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN,
     PINNED_BYTES_MAX_DEFAULT, RING_BYTES_DEFAULT, RING_BYTES_MAX, RING_BYTES_MIN,
-    SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SHARDS_MAX, WINDOW_BYTES_MAX,
-    WINDOW_TIME_MAX,
+    SCRUB_EVERY_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SHARDS_MAX,
+    WINDOW_BYTES_MAX, WINDOW_TIME_MAX,
 };
 
 /// When a topic's appends are acknowledged, and which log they go to.
@@ -147,6 +147,8 @@ pub struct Options {
     pub(crate) lock_timeout: Duration,
     pub(crate) close_timeout: Duration,
     pub(crate) pinned_bytes_max: u64,
+    pub(crate) scrub_bytes_per_second: u64,
+    pub(crate) scrub_every: Duration,
     pub(crate) log: LogOptions,
 }
 
@@ -164,6 +166,8 @@ impl Default for Options {
             lock_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(30),
             pinned_bytes_max: PINNED_BYTES_MAX_DEFAULT,
+            scrub_bytes_per_second: 0,
+            scrub_every: SCRUB_EVERY_DEFAULT,
             log: LogOptions::default(),
         }
     }
@@ -380,6 +384,28 @@ impl Options {
     /// is held pins its window.
     pub fn pinned_bytes_max(mut self, bytes: u64) -> Self {
         self.pinned_bytes_max = bytes;
+        self
+    }
+
+    /// Reads sealed segments again in the background, to find what has rotted before a reader does:
+    /// at most so many bytes per second of the whole engine (default 0: not at all), beginning a
+    /// pass through all logs this long after the one before began (a day is a good start; what is
+    /// sealed meanwhile waits for the next). The first begins at the open, always from the start.
+    ///
+    /// What does not verify is told as the event `damaged`, with file and position, once as long as
+    /// it stays so, and counted in [`LogMetrics::scrub`](crate::LogMetrics::scrub). Nothing else
+    /// comes of it: nothing is cut or written, and appends and all other reads go on. It reads
+    /// around the page cache, so it takes nothing from readers, and sees what the medium has.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), ringlog::Error> {
+    /// let day = std::time::Duration::from_secs(24 * 60 * 60);
+    /// let engine = ringlog::Engine::options().scrub(4 << 20, day).open("data")?;
+    /// # Ok(()) }
+    /// ```
+    pub fn scrub(mut self, bytes_per_second: u64, every: Duration) -> Self {
+        self.scrub_bytes_per_second = bytes_per_second;
+        self.scrub_every = every;
         self
     }
 

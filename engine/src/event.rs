@@ -166,7 +166,7 @@ macro_rules! define_tracing {
 #[cfg(feature = "tracing")]
 define_tracing! {
     text: path log topic driver filesystem reason error,
-    number: took_us logs partitions base position bytes sequence scanned_bytes replayed_bytes
+    number: took_us logs partitions base position at bytes sequence scanned_bytes replayed_bytes
         cut_bytes lost_bytes damaged_bytes damaged_places,
     flag: clean recycled
 }

@@ -63,9 +63,9 @@
 //!
 //! # Further
 //!
-//! [`inspect`] looks at a directory from outside and repairs nothing. The repository's `docs/` say
-//! how it works and why (`design.md`), what every byte means (`format.md`), and which test proves
-//! which promise (`reliability.md`).
+//! [`inspect`] looks at a directory from outside, and repairs it where it is asked to. The
+//! repository's `docs/` say how it works and why (`design.md`), what every byte means
+//! (`format.md`), and which test proves which promise (`reliability.md`).
 
 mod buf;
 mod clock;
@@ -75,13 +75,17 @@ mod engine;
 mod error;
 mod event;
 mod format;
+#[cfg(feature = "fuzz")]
+mod fuzz;
 mod ids;
 pub mod inspect;
 mod limits;
 mod log;
 mod metrics;
+mod moment;
 mod park;
 mod shard;
+mod sync;
 mod topic;
 
 pub use buf::fork::Birth;
@@ -94,7 +98,7 @@ pub use error::{Error, ErrorKind, PartOutcome, Result};
 pub use event::{Event, Level, Value};
 pub use format::record_batch::{Headers, Record, RecordView};
 pub use ids::{Appended, LeaderEpoch, Offset, PartitionId, Position, RecordId, TimedOffset};
-pub use metrics::{Latency, LogMetrics, Metrics, Recovery};
+pub use metrics::{Latency, LogMetrics, Metrics, Recovery, Scrub};
 pub use topic::append::{AppendFuture, AppendOptions};
 pub use topic::completion::{Completion, CompletionQueue, Outcome, RefusedRead};
 pub use topic::extents::{Extent, Extents};
@@ -139,4 +143,19 @@ pub mod raw {
         BatchError, BatchHeader, Form, Records, check, encode, encode_as, encoded_len, place,
         verify_crc,
     };
+
+    /// What takes bytes from disk, for the fuzz targets in `tests/fuzz`.
+    #[cfg(feature = "fuzz")]
+    pub mod parsers {
+        pub use crate::format::{
+            Seed, checkpoint, engine_meta, frame, group, index, ring_control, segment_header,
+        };
+        pub use crate::fuzz::*;
+        pub use crate::ids::StreamId;
+
+        /// Every maximum.
+        pub mod limits {
+            pub use crate::limits::*;
+        }
+    }
 }

@@ -120,6 +120,10 @@ pub const TOPIC_READ_WINDOWS_BYTES: usize = 32 << 20;
 pub const READ_WINDOW_BYTES_MIN: usize = 8 << 10;
 /// Damaged places of a log that recovery tells one by one; what is beyond is counted.
 pub const DAMAGED_PLACES_MAX: usize = 64;
+/// How long after a scrub began the next one does, unless an option says otherwise.
+pub const SCRUB_EVERY_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
+/// What a scrub reads before it pauses, unless one group is larger.
+pub const SCRUB_PIECE_BYTES: u64 = 256 << 10;
 /// Most findings that `verify` keeps; what is beyond is counted.
 pub const FINDINGS_MAX: usize = 10_000;
 

@@ -3,6 +3,7 @@
 
 mod prometheus;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::config::Flush;
+use crate::error::Error;
+use crate::limits::DAMAGED_PLACES_MAX;
 
 /// Flush latencies are kept to two significant digits, from a microsecond to a minute.
 const LATENCY_MAX_US: u64 = 60_000_000;
@@ -63,6 +66,24 @@ pub struct Latency {
     pub max_us: u64,
 }
 
+/// What the scrub of sealed segments has found in a log; see
+/// [`Options::scrub`](crate::Options::scrub).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Scrub {
+    /// Bytes read since it was opened.
+    pub bytes: u64,
+    /// Passes that were completed since it was opened.
+    pub passes: u64,
+    /// When the last of them was, in milliseconds since the Unix epoch.
+    pub completed_ms: Option<i64>,
+    /// Places that are damaged: found by the last pass or by the one under way. At most 64 are
+    /// counted; `verify` lists all.
+    pub damaged_places: u64,
+    /// The first of them.
+    pub damage: Option<String>,
+}
+
 /// A snapshot of one log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -106,6 +127,8 @@ pub struct LogMetrics {
     pub durable_end: u64,
     /// What recovery did.
     pub recovery: Recovery,
+    /// What the scrub has found.
+    pub scrub: Scrub,
     /// Why the log takes no appends, if it does not.
     pub stopped: Option<String>,
     /// The last error of background work (sealing, checkpoints, retiring), if it has not passed.
@@ -138,7 +161,17 @@ pub(crate) struct Counters {
     flushes: Mutex<Histogram<u64>>,
     flush_sum_us: AtomicU64,
     upkeep_error: Mutex<Option<String>>,
+    scrub: Mutex<Scrubbed>,
     pub(crate) recovery: Recovery,
+}
+
+#[derive(Debug, Default)]
+struct Scrubbed {
+    bytes: u64,
+    passes: u64,
+    completed_ms: Option<i64>,
+    /// Damaged places by position, and what is wrong there.
+    places: BTreeMap<u64, String>,
 }
 
 impl Counters {
@@ -153,6 +186,7 @@ impl Counters {
             flushes: Mutex::new(flushes.expect("the bounds are constant and valid")),
             flush_sum_us: AtomicU64::new(0),
             upkeep_error: Mutex::default(),
+            scrub: Mutex::default(),
             recovery,
         }
     }
@@ -185,6 +219,28 @@ impl Counters {
         *self.upkeep_error.lock() = error;
     }
 
+    pub(crate) fn scrubbed(&self, bytes: u64) {
+        self.scrub.lock().bytes += bytes;
+    }
+
+    /// Notes a damaged place; whether it was not known before.
+    pub(crate) fn scrub_found(&self, position: u64, error: &Error) -> bool {
+        let places = &mut self.scrub.lock().places;
+        let is_new = !places.contains_key(&position) && places.len() < DAMAGED_PLACES_MAX;
+        if is_new {
+            places.insert(position, error.to_string());
+        }
+        is_new
+    }
+
+    /// A pass has ended, which found these.
+    pub(crate) fn scrubbed_all(&self, found: &BTreeSet<u64>, now_ms: i64) {
+        let mut scrub = self.scrub.lock();
+        scrub.passes += 1;
+        scrub.completed_ms = Some(now_ms);
+        scrub.places.retain(|position, _| found.contains(position));
+    }
+
     /// Fills in what is counted here.
     pub(crate) fn fill(&self, into: &mut LogMetrics) {
         into.groups = self.groups.load(Ordering::Relaxed);
@@ -194,6 +250,14 @@ impl Counters {
         into.segments_removed = self.removed.load(Ordering::Relaxed);
         into.recovery = self.recovery;
         into.upkeep_error.clone_from(&self.upkeep_error.lock());
+        let scrub = self.scrub.lock();
+        into.scrub = Scrub {
+            bytes: scrub.bytes,
+            passes: scrub.passes,
+            completed_ms: scrub.completed_ms,
+            damaged_places: scrub.places.len() as u64,
+            damage: scrub.places.values().next().cloned(),
+        };
         let flushes = self.flushes.lock();
         into.flush_latency = Latency {
             count: flushes.len(),

@@ -24,6 +24,8 @@ mod cq;
 mod engine;
 mod error;
 mod extents;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod handle;
 mod input;

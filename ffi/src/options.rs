@@ -131,6 +131,11 @@ pub struct ringlog_open_options {
     pub log: ringlog_log_fn,
     /// What `log` is called with. It must live until the engine's last handle is freed.
     pub log_context: *mut c_void,
+    /// Sealed segments are read again in the background, at most so many bytes per second, and
+    /// what has rotted is told as the event `damaged` before a reader meets it. 0: they are not.
+    pub scrub_bytes_per_second: u64,
+    /// A pass begins this long after the one before began. 0: a day.
+    pub scrub_every_ns: i64,
 }
 
 // SAFETY: integers and pointers without padding between or behind them, for which zero is a value.
@@ -140,7 +145,7 @@ unsafe impl Plain for ringlog_open_options {
     const FIRST_SIZE: usize = 88;
 }
 
-const _: () = assert!(size_of::<ringlog_open_options>() == 120);
+const _: () = assert!(size_of::<ringlog_open_options>() == 136);
 
 /// What a new topic shall be. Set `size` to its sizeof and what is not wanted to zero.
 #[derive(Clone, Copy)]
@@ -190,6 +195,8 @@ impl ringlog_open_options {
         if self.groups_in_flight > 0 {
             options = options.groups_in_flight(self.groups_in_flight as usize);
         }
+        let every = duration(self.scrub_every_ns)?.unwrap_or(Duration::from_secs(24 * 60 * 60));
+        options = options.scrub(self.scrub_bytes_per_second, every);
         options = log_hook::hook(options, self.log, self.log_context);
         if let Some(timeout) = duration(self.append_timeout_ns)? {
             options = options.append_timeout(timeout);

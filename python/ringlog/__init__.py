@@ -133,6 +133,8 @@ def open(
     mmap: Optional[bool] = None,
     pinned_bytes_max: Optional[int] = None,
     allow_volatile: bool = False,
+    scrub_bytes_per_second: Optional[int] = None,
+    scrub_every: Optional[float] = None,
 ) -> Engine:
     """Opens a data directory, recovering what its last writer left; one process writes at a time.
 
@@ -156,6 +158,10 @@ def open(
     processor. Sealed segments are read in place, through mappings, unless `mmap` is False; batches
     that are held pin memory, up to `pinned_bytes_max` (1 GiB): beyond, reading raises
     `BackpressureError`.
+
+    With `scrub_bytes_per_second` sealed segments are read again in the background, at most that
+    fast, and a pass begins `scrub_every` seconds (a day) after the one before began: what has rotted
+    is told by `stat()` and `metrics()` before a reader meets it.
 
     Raises `LockedError` (which names the holder), `ReadOnlyError`, `NotDurableError` on a filesystem
     that keeps nothing over a power loss (unless `allow_volatile`), `UnsupportedFormatError` and
@@ -181,5 +187,7 @@ def open(
         "mmap": mmap,
         "pinned_bytes_max": pinned_bytes_max,
         "allow_volatile": allow_volatile,
+        "scrub_bytes_per_second": scrub_bytes_per_second,
+        "scrub_every": scrub_every,
     }
     return _ringlog._open(path, flush, options)

@@ -267,6 +267,25 @@ pub(crate) struct Opening {
     handle: Handle,
 }
 
+/// The options of which two make one.
+fn paired(mut options: Options, given: &Bound<'_, PyDict>) -> PyResult<Options> {
+    let bytes_of = |name: &str| -> PyResult<Option<u64>> {
+        given.get_item(name)?.map_or(Ok(None), |given| given.extract())
+    };
+    let seconds_of = |name: &str| -> PyResult<Option<Duration>> {
+        let given = given.get_item(name)?.map_or(Ok(None), |given| given.extract())?;
+        seconds(name, given)
+    };
+    let (bytes, age) = (bytes_of("window_bytes")?, seconds_of("window_seconds")?);
+    if bytes.is_some() || age.is_some() {
+        let age = age.unwrap_or(Duration::from_millis(200));
+        options = options.async_window(bytes.unwrap_or(16 << 20), age);
+    }
+    let rate = bytes_of("scrub_bytes_per_second")?.unwrap_or(0);
+    let every = seconds_of("scrub_every")?.unwrap_or(Duration::from_secs(24 * 60 * 60));
+    Ok(options.scrub(rate, every))
+}
+
 impl Opening {
     fn parse(path: PathBuf, flush: &str, given: &Bound<'_, PyDict>) -> PyResult<Self> {
         let seconds_of = |name: &str, default| -> PyResult<Duration> {
@@ -280,14 +299,18 @@ impl Opening {
         let close_timeout = seconds_of("close_timeout", Duration::from_secs(30))?;
         let mut options =
             Engine::options().append_timeout(append_timeout).close_timeout(close_timeout);
-        let (mut window_bytes, mut window_seconds) = (None, None);
         for (name, value) in given {
             if value.is_none() {
                 continue;
             }
             let name: String = name.extract()?;
             options = match name.as_str() {
-                "append_timeout" | "close_timeout" => options,
+                "append_timeout"
+                | "close_timeout"
+                | "window_bytes"
+                | "window_seconds"
+                | "scrub_bytes_per_second"
+                | "scrub_every" => options,
                 "create" => options.create(value.extract()?),
                 "backend" => options.backend(parse("backend", value.extract()?)?),
                 "segment_bytes" => options.segment_bytes(value.extract()?),
@@ -306,24 +329,13 @@ impl Opening {
                     let timeout = seconds(&name, Some(value.extract()?))?;
                     options.lock_timeout(timeout.unwrap_or(Duration::MAX))
                 }
-                "window_bytes" => {
-                    window_bytes = Some(value.extract()?);
-                    options
-                }
-                "window_seconds" => {
-                    window_seconds = seconds(&name, Some(value.extract()?))?;
-                    options
-                }
                 other => {
                     let text = format!("open() got an unexpected keyword argument '{other}'");
                     return Err(PyTypeError::new_err(text));
                 }
             };
         }
-        if window_bytes.is_some() || window_seconds.is_some() {
-            let (bytes, age) = (window_bytes.unwrap_or(16 << 20), window_seconds);
-            options = options.async_window(bytes, age.unwrap_or(Duration::from_millis(200)));
-        }
+        let options = paired(options, given)?;
         let flush = parse("flush", flush)?;
         let handle = Handle {
             engine: None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 import ringlog
 
 
-def values(partition: ringlog.Partition) -> list[bytes | None]:
-    return [None if r.value is None else bytes(r.value) for r in partition.read()]
+def values(partition: ringlog.Partition, start: int | None = None) -> list[bytes | None]:
+    records = partition.read() if start is None else partition.read(start)
+    return [None if r.value is None else bytes(r.value) for r in records]
 
 
 def test_a_record_comes_back_as_it_was_given(orders: ringlog.Partition) -> None:
@@ -118,3 +120,23 @@ def test_stat_says_what_was_chosen(log: ringlog.Engine, tmp_path: Path) -> None:
     stat = log.stat()
     assert stat["path"] == str(tmp_path / "data") and stat["capabilities"]["driver"]
     assert log.path == tmp_path / "data"
+
+
+def test_the_scrub_tells_of_rot_before_a_reader_meets_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    sizes = {"segment_bytes": 64 << 10, "ring_bytes": 64 << 10, "group_bytes": 16 << 10}
+    with ringlog.open(data, max_payload_bytes=32 << 10, **sizes) as log:  # type: ignore[arg-type]
+        partition = log.topic("t").partition(0)
+        for n in range(40):
+            partition.append(bytes([n]) * 2000)
+    segment = data / "log-001" / "0000000000000000.log"
+    content = bytearray(segment.read_bytes())
+    content[content.index(bytes([3]) * 2000) + 500] ^= 4
+    segment.write_bytes(content)
+    with ringlog.open(data, scrub_bytes_per_second=64 << 20, scrub_every=3600.0) as log:
+        deadline = time.monotonic() + 60
+        while not (scrub := log.stat()["metrics"]["logs"][1]["scrub"])["passes"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert scrub["damaged_places"] == 1 and str(segment) in scrub["damage"]
+        assert values(log.topic("t").partition(0), 4)[0] == bytes([4]) * 2000

@@ -28,6 +28,7 @@ CLIPPY = "cargo clippy --locked --all-targets"
 CHECKS = [
     ("fmt", "cargo fmt --all --check", {}),
     ("fmt-compare", "cargo fmt --manifest-path benches/compare/Cargo.toml --check", {}),
+    ("fmt-fuzz", "cargo fmt --manifest-path tests/fuzz/Cargo.toml --check", {}),
     ("clippy", f"{CLIPPY} --workspace --all-features -- -D warnings", {}),
     ("clippy-minimal", f"{CLIPPY} --package ringlog --no-default-features -- -D warnings", {}),
     ("doc", "cargo doc --locked --workspace --no-deps --all-features", DOC_ENV),
@@ -41,6 +42,10 @@ LONG = [
              "--no-fail-fast -- --nocapture", {}),
     ("long-c", "cargo test --locked --package ringlog-ffi --test c -- ::opening_and_closing", CYCLES),
 ]
+# A minute for each target, by libFuzzer.
+FUZZ = [("fuzz", "tests/fuzz/run", {})]
+# Shuttle decides which thread runs next, in 20,000 orders of each model twice.
+MODELS = [("models", "tests/scripts/models", {"RINGLOG_SCHEDULES": "20000"})]
 PYTHON_LONG = ("python", "tests/scripts/python . long_sdist.py", CYCLES)
 # Builds other people's engines, which no change should wait for. Its lock file follows ours by
 # itself, so it is not held to it.
@@ -178,7 +183,7 @@ def main():
     if not arguments.long:
         for step in CHECKS + ([DENY] if shutil.which("cargo-deny") else []):
             check(tally, *step)
-    for step in LONG if arguments.long else TESTS:
+    for step in LONG + MODELS + FUZZ if arguments.long else TESTS:
         cargo_test(tally, *step)
     if arguments.long:
         check(tally, *COMPARE)

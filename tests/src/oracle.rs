@@ -4,12 +4,30 @@
 //! must be a prefix of it, byte for byte, that contains everything whose acknowledged level the
 //! fault spares. Batches beyond what was found are forgotten; they may never come back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use ringlog::{Batch, Engine, Flush, Offset, Partition, Start};
+use ringlog::{Batch, Compression, Engine, Error, Flush, Offset, Partition, Start, TimestampType};
 
 /// What a check says: nothing, or what is wrong.
 pub type Check<T = ()> = Result<T, String>;
+
+/// Why a read did not go to its end.
+#[derive(Debug)]
+pub enum Unread {
+    /// The engine says so, at this offset.
+    Refused(u64, Error),
+    /// What it gave is not what was appended, or less than was promised.
+    Wrong(String),
+}
+
+impl From<String> for Unread {
+    fn from(what: String) -> Self {
+        Self::Wrong(what)
+    }
+}
+
+/// What an engine holds: per partition its log start, its end, and the bytes of its batches.
+pub type Found = BTreeMap<(String, u32), (u64, u64, Vec<Vec<u8>>)>;
 
 /// How far a batch was promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +88,10 @@ pub enum Presence {
 pub struct TopicModel {
     /// Its flush class.
     pub flush: Flush,
+    /// How its batches are compressed.
+    pub compression: Compression,
+    /// Whose time its records have.
+    pub timestamps: TimestampType,
     /// Whether it is there.
     pub presence: Presence,
     /// Its partitions.
@@ -97,6 +119,13 @@ pub struct Oracle {
 /// The part of a batch that the engine must not change: all but base offset and epoch.
 fn own_part(bytes: &[u8]) -> (&[u8], &[u8]) {
     (&bytes[8..12], &bytes[16..])
+}
+
+fn level_of(flush: Flush) -> Level {
+    match flush {
+        Flush::Sync => Level::Durable,
+        Flush::Async => Level::Written,
+    }
 }
 
 impl Oracle {
@@ -127,8 +156,14 @@ impl Oracle {
         }
     }
 
-    /// A clean close made everything claimed durable.
-    pub fn closed(&mut self) {
+    /// The directory of the log that has this partition, once that is known.
+    pub fn log_of(&self, topic: &str, partition: u32) -> Option<String> {
+        let log = *self.topics.get(topic)?.logs.as_ref()?.get(partition as usize)?;
+        Some(format!("log-{log:03}"))
+    }
+
+    /// A clean close, or a flush, made everything claimed durable.
+    pub fn all_durable(&mut self) {
         for topic in self.topics.values_mut() {
             for stream in &mut topic.streams {
                 stream.batches.iter_mut().for_each(|batch| batch.level = Level::Durable);
@@ -138,36 +173,63 @@ impl Oracle {
 
     /// Compares what a reader gives from `from` on with the model, and marks it as seen: what a
     /// reader of a topic has seen has that topic's level. Returns the offset after the last batch.
-    pub fn read(&mut self, topic: &str, partition: &Partition, from: Start) -> Check<u64> {
+    ///
+    /// # Errors
+    /// Why it did not.
+    pub fn read(&mut self, topic: &str, partition: &Partition, from: Start) -> Result<u64, Unread> {
         let id = partition.id().0;
-        let label = format!("{topic}/{id}");
-        let model = self.topics.get(topic).ok_or("no such topic")?;
-        let level = match model.flush {
-            Flush::Sync => Level::Durable,
-            Flush::Async => Level::Written,
-        };
-        let uuid = model.uuid.clone().unwrap_or_default();
-        let reader = partition.reader(from).map_err(|error| format!("{label}: reader: {error}"))?;
+        let refused = |error| Unread::Refused(0, error);
+        let mut reader = partition.reader(from).map_err(refused)?;
         let mut next = reader.next_offset().0;
         let mut inside = true;
-        for batch in reader {
-            let batch = batch.map_err(|error| format!("{label}: read at {next}: {error}"))?;
-            if !(batch.base_offset().0 == next || inside && batch.base_offset().0 < next) {
-                return Err(format!("{label}: batch {} follows {next}", batch.base_offset()));
-            }
+        loop {
+            let batch = reader.next_batch().map_err(|error| Unread::Refused(next, error))?;
+            let Some(batch) = batch else { break };
+            next = self.seen(topic, id, next, inside, &batch)?;
             inside = false;
-            next = batch.last_offset().0 + 1;
-            self.compare(topic, id, &label, &batch)?;
-            self.name(&uuid, id, &label, &batch)?;
-            self.acknowledged(topic, id, batch.base_offset().0, level);
         }
-        let stream = self.stream(topic, id);
-        let owed = stream.batches.iter().filter(|batch| batch.level >= level);
-        let owed = owed.map(Expected::end).max().unwrap_or(0);
+        let owed = self.visible(topic, id);
         if next < owed {
-            return Err(format!("{label}: a reader ends at {next}, acknowledged up to {owed}"));
+            let what = format!("{topic}/{id}: a reader ends at {next}, visible up to {owed}");
+            return Err(what.into());
         }
         Ok(next)
+    }
+
+    /// Up to where a reader must see: what has the level of the topic.
+    pub fn visible(&mut self, topic: &str, partition: u32) -> u64 {
+        let Some(level) = self.topics.get(topic).map(|model| level_of(model.flush)) else {
+            return 0;
+        };
+        let stream = self.stream(topic, partition);
+        let owed = stream.batches.iter().filter(|batch| batch.level >= level);
+        owed.map(Expected::end).max().unwrap_or(0)
+    }
+
+    /// Takes in a batch that a reader, at `next`, was given; `inside`: it may begin before that.
+    /// Returns where the reader stands after it.
+    ///
+    /// # Errors
+    /// It is not what was appended there.
+    pub fn seen(
+        &mut self,
+        topic: &str,
+        id: u32,
+        next: u64,
+        inside: bool,
+        batch: &Batch,
+    ) -> Check<u64> {
+        let label = format!("{topic}/{id}");
+        let base = batch.base_offset().0;
+        if !(base == next || inside && base < next) {
+            return Err(format!("{label}: batch {base} follows {next}"));
+        }
+        let model = self.topics.get(topic).ok_or("no such topic")?;
+        let (level, uuid) = (level_of(model.flush), model.uuid.clone().unwrap_or_default());
+        self.compare(topic, id, &label, batch)?;
+        self.name(&uuid, id, &label, batch)?;
+        self.acknowledged(topic, id, base, level);
+        Ok(batch.last_offset().0 + 1)
     }
 
     fn compare(&mut self, topic: &str, id: u32, label: &str, batch: &Batch) -> Check {
@@ -200,8 +262,17 @@ impl Oracle {
     }
 
     /// Holds an engine that has just been opened against the promises that the fault spares: those
-    /// of `spared` and above. What was found is the model from then on, durable.
-    pub fn recovered(&mut self, engine: &Engine, spared: Level) -> Check {
+    /// of `spared` and above, and in the logs `doubtful`, whose device failed, the durable ones.
+    /// What was found is the model from then on, durable.
+    ///
+    /// # Errors
+    /// The promise that was not kept.
+    pub fn recovered(
+        &mut self,
+        engine: &Engine,
+        spared: Level,
+        doubtful: &BTreeSet<String>,
+    ) -> Check {
         self.check_logs(engine)?;
         self.check_topics(engine)?;
         let names: Vec<String> = self.topics.keys().cloned().collect();
@@ -209,10 +280,34 @@ impl Oracle {
             let topic = engine.topic(&name).map_err(|error| format!("{name}: {error}"))?;
             for id in 0..topic.partitions() {
                 let partition = topic.partition(id).map_err(|error| error.to_string())?;
+                let doubted = self.log_of(&name, id).is_some_and(|log| doubtful.contains(&log));
+                let spared = if doubted { Level::Durable } else { spared };
                 self.recovered_partition(&name, &partition, spared)?;
             }
         }
         Ok(())
+    }
+
+    /// All that an engine holds.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn found(engine: &Engine) -> Check<Found> {
+        let mut found = Found::new();
+        for info in engine.topics() {
+            let topic = engine.topic(&info.name).map_err(|error| error.to_string())?;
+            for id in 0..topic.partitions() {
+                let partition = topic.partition(id).map_err(|error| error.to_string())?;
+                let info = partition.info().map_err(|error| error.to_string())?;
+                let reader = partition.reader(Start::Earliest).map_err(|e| e.to_string())?;
+                let batches = reader.map(|batch| batch.map(|batch| batch.bytes().to_vec()));
+                let batches = batches.collect::<Result<_, _>>();
+                let batches = batches.map_err(|error: Error| error.to_string())?;
+                let name = (topic.name().to_owned(), id);
+                found.insert(name, (info.log_start.0, info.end.0, batches));
+            }
+        }
+        Ok(found)
     }
 
     fn check_logs(&mut self, engine: &Engine) -> Check {
@@ -285,7 +380,11 @@ impl Oracle {
         stream.end = end;
         stream.log_start = log_start;
         stream.trims.clear();
-        let visible = self.read(topic, partition, Start::Offset(Offset(log_start)))?;
+        let read = self.read(topic, partition, Start::Offset(Offset(log_start)));
+        let visible = read.map_err(|unread| match unread {
+            Unread::Refused(at, error) => format!("{label}: read at {at}: {error}"),
+            Unread::Wrong(what) => what,
+        })?;
         if visible != end {
             return Err(format!("{label}: recovered up to {end}, readable up to {visible}"));
         }

@@ -93,6 +93,9 @@ fn a_foreign_parser_reads_every_counter() {
             ("recovery_lost_bytes", "gauge", recovery.lost_bytes),
             ("recovery_damaged_bytes", "gauge", recovery.damaged_bytes),
             ("recovery_damaged_places", "gauge", recovery.damaged_places),
+            ("scrub_bytes_total", "counter", log.scrub.bytes),
+            ("scrub_passes_total", "counter", log.scrub.passes),
+            ("scrub_damaged_places", "gauge", log.scrub.damaged_places),
             ("flush_seconds_count", "histogram", log.flush_latency.count),
         ] {
             let (found_kind, found) = &samples[&(format!("ringlog_{name}"), labels(log))];
@@ -100,6 +103,8 @@ fn a_foreign_parser_reads_every_counter() {
         }
         let seconds = |name: &str| samples[&(format!("ringlog_{name}"), labels(log))].1;
         assert!((seconds("recovery_seconds") - recovery.took.as_secs_f64()).abs() < 1e-9);
+        let completed = log.scrub.completed_ms.unwrap_or(0) as f64 / 1e3;
+        assert!((seconds("scrub_completed_timestamp_seconds") - completed).abs() < 1e-3);
         assert!((seconds("flush_seconds_sum") - log.flush_sum_us as f64 / 1e6).abs() < 1e-9);
     }
     let engine = |name: &str| {

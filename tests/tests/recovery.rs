@@ -17,8 +17,12 @@ mod offsets;
 mod one_log;
 #[path = "recovery/pins.rs"]
 mod pins;
+#[path = "recovery/repair.rs"]
+mod repair;
 #[path = "recovery/ring.rs"]
 mod ring;
+#[path = "recovery/scrub.rs"]
+mod scrub;
 #[path = "recovery/segments.rs"]
 mod segments;
 #[path = "recovery/shards.rs"]

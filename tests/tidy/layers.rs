@@ -7,7 +7,8 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use crate::Finding;
 
-const BASE: &[&str] = &["error", "event", "limits", "clock", "metrics", "config", "ids", "park"];
+const BASE: &[&str] =
+    &["error", "event", "limits", "clock", "metrics", "config", "ids", "moment", "park", "sync"];
 const SEAM: &[&str] = &["driver::op", "driver::disk"];
 const LOWEST: &[&[&str]] = &[BASE];
 const ON_BUF: &[&[&str]] = &[BASE, &["buf"]];
@@ -38,7 +39,9 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("metrics", LOWEST),
     ("config", LOWEST),
     ("ids", LOWEST),
+    ("moment", LOWEST),
     ("park", LOWEST),
+    ("sync", LOWEST),
     // 1
     ("buf", LOWEST),
     // 2
@@ -61,6 +64,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     // 7
     ("engine", TOP),
     ("inspect", TOP),
+    ("fuzz", TOP),
 ];
 
 /// Crates that the command line may use: it sees of the engine what everybody sees.

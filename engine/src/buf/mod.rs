@@ -10,6 +10,8 @@
 )]
 
 mod aligned;
+pub mod extents;
+mod file_size;
 pub mod fork;
 pub mod futex;
 pub mod ofd;
@@ -24,6 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use aligned::AlignedBuf;
+pub use file_size::check_file_size_limit;
 pub use page::Page;
 pub use ring_map::RingMap;
 pub use segment_map::SegmentMap;

@@ -11,8 +11,10 @@ use rustix::fs::MemfdFlags;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use super::fork::NotInChild;
-use super::futex;
+use super::{check_file_size_limit, futex};
 use crate::limits::RING_CONTROL_BYTES;
+#[cfg(ringlog_shuttle)]
+use crate::sync;
 
 /// A mapped ring.
 #[derive(Debug)]
@@ -22,6 +24,9 @@ pub struct RingMap {
     control: NonNull<u8>,
     tail: NonNull<u8>,
     len: usize,
+    /// The words of the control page, where a model checker has its own.
+    #[cfg(ringlog_shuttle)]
+    model: Box<[sync::atomic::AtomicU64]>,
 }
 
 // SAFETY: all shared access goes through atomics, or through ranges documented as stable.
@@ -34,8 +39,10 @@ const WORD: usize = size_of::<u64>();
 impl RingMap {
     /// A ring in private memory, for logs without a ring file.
     pub fn private(len: usize) -> io::Result<Self> {
+        let total = (RING_CONTROL_BYTES + len) as u64;
+        check_file_size_limit(total)?;
         let fd = rustix::fs::memfd_create("ringlog-ring", MemfdFlags::CLOEXEC)?;
-        rustix::fs::ftruncate(&fd, (RING_CONTROL_BYTES + len) as u64)?;
+        rustix::fs::ftruncate(&fd, total)?;
         Self::map(fd, len)
     }
 
@@ -70,7 +77,14 @@ impl RingMap {
         // From here on Drop unmaps the whole reservation.
         // SAFETY: the control page is within the reservation.
         let tail = unsafe { base.add(RING_CONTROL_BYTES) };
-        let mut map = Self { in_child: None, control: base, tail, len };
+        let mut map = Self {
+            in_child: None,
+            control: base,
+            tail,
+            len,
+            #[cfg(ringlog_shuttle)]
+            model: (0..RING_CONTROL_BYTES / WORD).map(|_| Default::default()).collect(),
+        };
         map.place(&fd, 0, RING_CONTROL_BYTES + len, 0, access)?;
         map.place(&fd, RING_CONTROL_BYTES + len, len, RING_CONTROL_BYTES as u64, access)?;
         // SAFETY: the range is this mapping's own.
@@ -113,6 +127,13 @@ impl RingMap {
     }
 
     /// The `index`-th word of the control page.
+    #[cfg(ringlog_shuttle)]
+    pub fn control(&self, index: usize) -> &sync::atomic::AtomicU64 {
+        &self.model[index]
+    }
+
+    /// The `index`-th word of the control page.
+    #[cfg(not(ringlog_shuttle))]
     pub fn control(&self, index: usize) -> &AtomicU64 {
         assert!(index < RING_CONTROL_BYTES / WORD, "word within the control page");
         // SAFETY: within the control page, aligned, alive as long as self, and only ever accessed
@@ -122,11 +143,11 @@ impl RingMap {
 
     /// The low half of a word of the control page, which is what a process can sleep on.
     pub fn low_half(&self, index: usize) -> &AtomicU32 {
-        let low = usize::from(cfg!(target_endian = "big"));
-        let word = self.control(index).as_ptr().cast::<u32>();
-        // SAFETY: one half of a word that outlives the borrow, aligned, and only loaded: by the
-        // kernel, and atomically.
-        unsafe { AtomicU32::from_ptr(word.add(low)) }
+        assert!(index < RING_CONTROL_BYTES / WORD, "word within the control page");
+        let low = 2 * index + usize::from(cfg!(target_endian = "big"));
+        // SAFETY: one half of a word of the control page, which outlives the borrow; aligned, and
+        // only loaded: by the kernel, and atomically.
+        unsafe { AtomicU32::from_ptr(self.control.as_ptr().cast::<u32>().add(low)) }
     }
 
     /// Wakes everyone who sleeps on a word of the control page, in whatever process.

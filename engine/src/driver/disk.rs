@@ -58,6 +58,10 @@ pub trait DiskFile: Send + Sync + Debug {
     fn len_bytes(&self) -> io::Result<u64>;
     /// Number of hard links.
     fn link_count(&self) -> io::Result<u64>;
+    /// Whether blocks of it belong to another file, too, as those of a reflink do.
+    fn shares_blocks(&self) -> io::Result<bool> {
+        Ok(false)
+    }
     /// The descriptors for a kernel driver; `None` in the simulator and for a file opened to read.
     fn descriptors(&self) -> Option<Descriptors<'_>>;
     /// The descriptor to read through; `None` in the simulator.
@@ -114,6 +118,11 @@ pub trait Disk: Send + Sync + Debug {
     fn create_dir(&self, dir: &str) -> io::Result<()>;
     /// Opens a file (created with mode 0600; symbolic links are refused).
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<FileRef>;
+    /// Opens an existing file to read what the medium has, without a trace in the page cache where
+    /// that can be had. Reads must be of whole pages: their memory, place and length.
+    fn open_uncached(&self, path: &str) -> io::Result<FileRef> {
+        self.open(path, OpenMode::Read)
+    }
     /// Renames, replacing. Not durable before `sync_dir`.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Unlinks. Not durable before `sync_dir`.
@@ -148,7 +157,7 @@ pub trait Disk: Send + Sync + Debug {
     }
     /// Takes the writer's lock, waiting up to `wait`.
     fn lock(&self, wait: Duration) -> Result<LockGuard>;
-    /// Whether somebody holds the writer's lock, without disturbing who is about to take it.
+    /// Whether somebody else holds the writer's lock, without disturbing who is about to take it.
     fn has_writer(&self) -> io::Result<bool>;
     /// Makes READERS if it is not there; for the writer.
     fn make_readers(&self) -> io::Result<()>;

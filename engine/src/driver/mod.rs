@@ -45,7 +45,13 @@ pub fn choose(choice: DriverChoice, lock: &LockGuard, waker: Waker) -> Result<Ch
         return Ok(Chosen { driver: Box::new(Blocking::new(waker)), reason });
     }
     match Uring::new(Some(lock), waker.clone()) {
-        Ok(uring) => Ok(Chosen { driver: Box::new(uring), reason: "available".to_owned() }),
+        Ok(uring) => {
+            let reason = match uring.unrestricted() {
+                None => "available".to_owned(),
+                Some(why) => format!("available, not restricted to our operations: {why}"),
+            };
+            Ok(Chosen { driver: Box::new(uring), reason })
+        }
         Err(refused) if choice == DriverChoice::Auto => {
             let reason = refused.to_string();
             Ok(Chosen { driver: Box::new(Blocking::new(waker)), reason })

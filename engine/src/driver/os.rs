@@ -11,14 +11,18 @@ mod watch;
 
 use std::ffi::CString;
 use std::io::{self, ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Dir, FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
+use parking_lot::Mutex;
+
+pub(crate) use crate::buf::check_file_size_limit;
 use crate::buf::{Page, RingMap};
 use crate::driver::disk::{
     DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode, ReadersGuard, Watched,
@@ -26,8 +30,7 @@ use crate::driver::disk::{
 use crate::error::{Error, Result};
 use crate::limits::{RING_BYTES_MAX, RING_BYTES_MIN, RING_CONTROL_BYTES};
 
-use file::OsFile;
-pub(crate) use file::check_file_size_limit;
+use file::{OsFile, Uncached};
 pub use lock::LockFile;
 
 const DIR_MODE: Mode = Mode::RWXU;
@@ -46,6 +49,8 @@ pub struct OsDisk {
     // nameless file that the trial of O_DIRECT takes.
     facts: OnceLock<DiskFacts>,
     reads_only: bool,
+    /// The lock, while it is held through this very handle.
+    own_lock: Mutex<Weak<LockFile>>,
 }
 
 impl OsDisk {
@@ -65,7 +70,13 @@ impl OsDisk {
             }
             Err(errno) => return Err(failed(errno.into())),
         };
-        Ok(Self { root, dir, facts: OnceLock::new(), reads_only: false })
+        Ok(Self {
+            root,
+            dir,
+            facts: OnceLock::new(),
+            reads_only: false,
+            own_lock: Mutex::default(),
+        })
     }
 
     /// Opens the directory at `path` to read it; nothing will be tried out there.
@@ -137,7 +148,7 @@ fn checked_name(name: &str) -> io::Result<&str> {
 /// Like `mkdir -p`, and makes each new entry durable: a log acknowledged inside a directory that a
 /// power loss takes away is not durable.
 fn make_directories(path: &Path) -> io::Result<()> {
-    match rustix::fs::mkdirat(CWD, path, DIR_MODE) {
+    match make_directory(CWD, path) {
         Ok(()) => {}
         Err(Errno::EXIST) => return Ok(()),
         // A parent that is there but may not be written is no obstacle when the directory exists.
@@ -145,7 +156,7 @@ fn make_directories(path: &Path) -> io::Result<()> {
         Err(Errno::NOENT) => {
             let parent = path.parent().ok_or(Errno::NOENT)?;
             make_directories(parent)?;
-            match rustix::fs::mkdirat(CWD, path, DIR_MODE) {
+            match make_directory(CWD, path) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno.into()),
             }
@@ -155,6 +166,60 @@ fn make_directories(path: &Path) -> io::Result<()> {
     let parent = path.parent().unwrap_or(path);
     let parent = rustix::fs::openat(CWD, parent, directory_flags(), Mode::empty())?;
     sync_directory(&parent)
+}
+
+/// Makes one directory, mode 0700 whatever the umask, which can only have taken from it.
+fn make_directory(parent: BorrowedFd<'_>, name: impl Arg + Copy) -> Result<(), Errno> {
+    rustix::fs::mkdirat(parent, name, DIR_MODE)?;
+    let made = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if Mode::from_raw_mode(made.st_mode).contains(DIR_MODE) {
+        return Ok(());
+    }
+    // By its name, because what its owner may not read cannot be opened. Nobody else can have put
+    // another there: its parent is ours, or would let them take the data directory itself.
+    rustix::fs::chmodat(parent, name, DIR_MODE, AtFlags::empty())
+}
+
+/// Gives a new file mode 0600 whatever the umask, which can only have taken from it.
+fn own(file: impl AsFd) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+    if mode.contains(FILE_MODE) { Ok(()) } else { Ok(rustix::fs::fchmod(file, FILE_MODE)?) }
+}
+
+/// Opens a file of the data directory itself, making it if it is not there.
+fn open_or_make(dir: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    loop {
+        let made = rustix::fs::openat(dir, name, flags | OFlags::CREATE | OFlags::EXCL, FILE_MODE);
+        match made {
+            Ok(file) => return own(&file).map(|()| file),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+            // Removed between the two.
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(refused(errno)),
+            Ok(file) => return regular(file),
+        }
+    }
+}
+
+/// The error of an open, in words where the kernel's would puzzle.
+fn refused(errno: Errno) -> io::Error {
+    match errno {
+        Errno::LOOP => io::Error::new(io::ErrorKind::InvalidData, "a symbolic link"),
+        errno => errno.into(),
+    }
+}
+
+/// Refuses pipes, devices and the like.
+fn regular(file: OwnedFd) -> io::Result<OwnedFd> {
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+    if kind == FileType::RegularFile {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"))
 }
 
 fn sync_directory(dir: impl AsFd) -> io::Result<()> {
@@ -231,7 +296,7 @@ impl Disk for OsDisk {
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {
         let (parent, name) = self.locate(dir)?;
-        match rustix::fs::mkdirat(parent, name, DIR_MODE) {
+        match make_directory(parent.as_fd(), name) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
@@ -239,6 +304,11 @@ impl Disk for OsDisk {
 
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<FileRef> {
         Ok(Arc::new(self.open_file(path, mode)?))
+    }
+
+    fn open_uncached(&self, path: &str) -> io::Result<FileRef> {
+        let (dir, name) = self.locate(path)?;
+        Ok(Arc::new(Uncached::open(&dir, name)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -328,11 +398,15 @@ impl Disk for OsDisk {
     }
 
     fn lock(&self, wait: Duration) -> Result<LockGuard> {
-        lock::acquire(&self.dir, &self.root, wait)
+        let guard = lock::acquire(&self.dir, &self.root, wait)?;
+        *self.own_lock.lock() = guard.file.as_ref().map_or_else(Weak::new, Arc::downgrade);
+        Ok(guard)
     }
 
     fn has_writer(&self) -> io::Result<bool> {
-        lock::is_held(&self.dir)
+        // Whoever holds it here knows what it does.
+        let is_ours = self.own_lock.lock().strong_count() > 0;
+        if is_ours { Ok(false) } else { lock::is_held(&self.dir) }
     }
 
     fn make_readers(&self) -> io::Result<()> {
@@ -344,7 +418,7 @@ impl Disk for OsDisk {
     }
 
     fn watch(&self) -> io::Result<Option<Box<dyn Watched>>> {
-        let watch = watch::Watch::new(self.root.clone())?;
+        let watch = watch::Watch::new(self.dir.as_fd(), &self.root)?;
         Ok(watch.map(|watch| Box::new(watch) as Box<dyn Watched>))
     }
 

@@ -14,7 +14,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use io_uring::{IoUring, Probe, opcode, squeue, types};
+use io_uring::register::Restriction;
+use io_uring::{IoUring, Probe, Submitter, opcode, squeue, types};
 use rustix::io::Errno;
 
 use crate::buf::Waker;
@@ -27,6 +28,11 @@ use crate::limits::{DRIVER_OPS_MAX, LONE_WRITE_BYTES};
 
 use flight::{Flight, Round, Step, of_user_data};
 
+/// All that a ring of ours is ever asked for.
+const OPCODES: [u8; 3] = [opcode::Write::CODE, opcode::Fsync::CODE, opcode::PollAdd::CODE];
+/// Calls of `io_uring_register` made after the ring was enabled, as in the kernel's header.
+const UNREGISTER_FILES: u8 = 3;
+const REGISTER_EVENTFD: u8 = 4;
 /// Entries that can be handed over at once.
 const SUBMISSIONS: u32 = 256;
 /// A write and a flush for every op, and the waker.
@@ -81,6 +87,7 @@ pub struct Uring {
     alone: Blocking,
     // Where somebody watches: the kernel fires it at each completion.
     done: Option<Waker>,
+    unrestricted: Option<String>,
 }
 
 impl Uring {
@@ -96,7 +103,7 @@ impl Uring {
         }
         let mut probe = Probe::new();
         ring.submitter().register_probe(&mut probe).map_err(refused("probe"))?;
-        for code in [opcode::Write::CODE, opcode::Fsync::CODE, opcode::PollAdd::CODE] {
+        for code in OPCODES {
             if !probe.is_supported(code) {
                 return Err(UringUnavailable { reason: format!("no operation {code}") });
             }
@@ -107,6 +114,7 @@ impl Uring {
             let fds = [file.as_fd().as_raw_fd()];
             ring.submitter().register_files(&fds).map_err(refused("register the lock"))?;
         }
+        let unrestricted = restrict(&ring.submitter()).err().map(|error| error.to_string());
         let in_child = NotInChild::descriptor(&ring).map_err(refused("fork guard"))?;
         Ok(Self {
             _in_child: in_child,
@@ -123,7 +131,13 @@ impl Uring {
             failed: Vec::new(),
             with_kernel: 0,
             reaped: Vec::new(),
+            unrestricted,
         })
+    }
+
+    /// Why the kernel does not keep the ring to this driver's operations; `None`: it does.
+    pub fn unrestricted(&self) -> Option<&str> {
+        self.unrestricted.as_deref()
     }
 
     /// The first thread to wait becomes the ring's only one.
@@ -309,6 +323,17 @@ impl Uring {
     }
 }
 
+/// Once it is enabled, the ring takes nothing but what this driver submits: neither a fault here
+/// nor whoever gets hold of its descriptor can open files or sockets through it, which no filter of
+/// system calls would see.
+fn restrict(submitter: &Submitter<'_>) -> io::Result<()> {
+    let registers = [UNREGISTER_FILES, REGISTER_EVENTFD];
+    let mut allowed: Vec<Restriction> = OPCODES.into_iter().map(Restriction::sqe_op).collect();
+    allowed.push(Restriction::sqe_flags_allowed(squeue::Flags::IO_LINK.bits()));
+    allowed.extend(registers.into_iter().map(Restriction::register_op));
+    submitter.register_restrictions(&mut allowed)
+}
+
 /// The newest way that the kernel knows. Starts disabled, so that the thread that uses the ring,
 /// not the one that makes it, becomes its only issuer.
 fn set_up() -> io::Result<IoUring> {
@@ -416,3 +441,6 @@ impl Drop for Uring {
         mem::forget(self.lock.take());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -181,6 +181,7 @@ impl Log {
             written_end: self.written(),
             durable_end: self.durable(),
             recovery: self.metrics.recovery,
+            scrub: crate::metrics::Scrub::default(),
             stopped: self.stop_reason().map(|_| self.stop_error(false).to_string()),
             upkeep_error: None,
         };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::scrub::Scrub;
 use crate::buf::Waker;
 use crate::driver::disk::LockGuard;
 use crate::error::{Error, Result};
@@ -25,6 +26,8 @@ pub(crate) struct Maintenance {
     by_hand: Option<Waker>,
     /// The logs that have not been looked at since the last signal, or have more to do.
     due: Mutex<VecDeque<Arc<Log>>>,
+    /// What is done when nothing else is due.
+    scrub: Scrub,
 }
 
 #[derive(Debug, Default)]
@@ -48,13 +51,27 @@ impl Maintenance {
         })
     }
 
-    /// Without a thread: whoever `waker` wakes calls [`run_slice`](Self::run_slice).
-    pub(crate) fn by_hand(waker: Waker) -> Self {
-        Self { by_hand: Some(waker), ..Self::default() }
+    /// `by_hand`: there is no thread, and whoever it wakes calls [`run_slice`](Self::run_slice).
+    pub(crate) fn new(scrub: Scrub, by_hand: Option<Waker>) -> Self {
+        Self { by_hand, scrub, ..Self::default() }
     }
 
     pub(crate) fn add(&self, log: Arc<Log>) {
         self.logs.lock().push(log);
+        self.scrub.look(&self.logs);
+        if self.scrub.due().is_some() {
+            // Whoever sleeps does not know of it.
+            let _state = self.state.lock();
+            self.condvar.notify_one();
+            if let Some(waker) = &self.by_hand {
+                waker.wake();
+            }
+        }
+    }
+
+    /// When something is due that no signal tells of.
+    pub(crate) fn due_at(&self) -> Option<Duration> {
+        self.scrub.due().map(|(at, _)| at)
     }
 
     /// Starts the thread. It keeps `lock` until it has ended: what it still writes must not meet
@@ -77,7 +94,11 @@ impl Maintenance {
     fn wait(&self) -> bool {
         let mut state = self.state.lock();
         while !state.pending && !state.ending && self.due.lock().is_empty() {
-            self.condvar.wait(&mut state);
+            match self.scrub.due() {
+                None => self.condvar.wait(&mut state),
+                Some((_, left)) if left.is_zero() => break,
+                Some((_, left)) => drop(self.condvar.wait_for(&mut state, left)),
+            }
         }
         !state.ending
     }
@@ -85,7 +106,7 @@ impl Maintenance {
     /// Whether there is something left to do in slices.
     pub(crate) fn is_pending(&self) -> bool {
         let state = self.state.lock();
-        !state.ending && (state.pending || !self.due.lock().is_empty())
+        !state.ending && (state.pending || !self.due.lock().is_empty() || self.scrub.is_due())
     }
 
     /// Does a piece of what is due: what can be made to wait waits for the next call. Logs take
@@ -107,10 +128,15 @@ impl Maintenance {
             }
             due.pop_front()
         };
-        if let Some(log) = log
-            && log.maintain()
-        {
-            self.due.lock().push_back(log);
+        match log {
+            Some(log) => {
+                if log.maintain() {
+                    self.due.lock().push_back(log);
+                }
+                self.scrub.look(&self.logs);
+            }
+            None if self.scrub.is_due() => self.scrub.piece(&self.logs),
+            None => {}
         }
     }
 
@@ -122,6 +148,7 @@ impl Maintenance {
         let worker = self.worker.lock().clone();
         // A panic there has latched nothing that is not in the logs' own state.
         let ended = worker.is_none_or(|worker| worker.is_current() || worker.join(timeout));
+        self.scrub.end();
         self.logs.lock().clear();
         self.due.lock().clear();
         ended

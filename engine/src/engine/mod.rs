@@ -10,6 +10,7 @@ pub(crate) mod open;
 mod placement;
 mod read_only;
 mod runner;
+mod scrub;
 mod seat;
 mod tell;
 #[cfg(all(test, feature = "sim"))]
@@ -327,6 +328,11 @@ impl Engine {
         self.inner.check_fork()?;
         let seat = self.inner.runner.caller("poll_fd")?.seat(shard)?;
         seat.descriptor().ok_or_else(|| Error::invalid("poll_fd", "nothing sleeps in a simulation"))
+    }
+
+    /// How a log is damaged, if one is.
+    pub(crate) fn first_damage(&self) -> Option<Error> {
+        self.inner.logs.read().values().find_map(|log| log.damage().cloned())
     }
 
     /// Turns every shard, and upkeep, once, where no thread does.

@@ -13,6 +13,7 @@ use super::caller::Caller;
 use super::maintenance::Maintenance;
 use super::placement;
 use super::runner::Runner;
+use super::scrub::Scrub;
 use super::seat::{Seat, SeatParts};
 use super::{Engine, Inner, META};
 use crate::buf::fork::{Birth, LeakedInChild};
@@ -100,7 +101,7 @@ pub(crate) fn open(
     let controls: Vec<Arc<Control>> = controls
         .collect::<std::io::Result<_>>()
         .map_err(|error| Error::io("make an eventfd for", disk.root(), error))?;
-    let upkeeps = upkeeps(drivers.by_callers(&options), &controls);
+    let upkeeps = upkeeps(drivers.by_callers(&options), &controls, &options, &clock);
     let of_shard = |shard: usize| &upkeeps[shard.min(upkeeps.len() - 1)];
     let maker = Maker {
         file_ring: options.log.ring_in_file && disk.facts().no_file_ring.is_none(),
@@ -136,12 +137,16 @@ pub(crate) fn open(
 }
 
 /// One for each shard where callers turn them, else one for all.
-fn upkeeps(by_callers: bool, controls: &[Arc<Control>]) -> Vec<Arc<Maintenance>> {
-    if by_callers {
-        let by_hand = |control: &Arc<Control>| Maintenance::by_hand(control.waker.clone());
-        return controls.iter().map(|control| Arc::new(by_hand(control))).collect();
-    }
-    vec![Arc::default()]
+fn upkeeps(
+    by_callers: bool,
+    controls: &[Arc<Control>],
+    options: &Options,
+    clock: &Clock,
+) -> Vec<Arc<Maintenance>> {
+    let parts = if by_callers { controls.len() } else { 1 };
+    let wakers = controls.iter().map(|control| by_callers.then(|| control.waker.clone()));
+    let upkeep = |waker| Arc::new(Maintenance::new(Scrub::new(options, clock, parts), waker));
+    wakers.take(parts).map(upkeep).collect()
 }
 
 /// Starts whoever turns shards and upkeep.
@@ -209,7 +214,7 @@ fn start_threads(
         .inspect_err(|_| all.iter().for_each(|control| control.close()))
 }
 
-pub(super) fn not_a_directory(disk: &dyn Disk, reason: &str) -> Error {
+pub(crate) fn not_a_directory(disk: &dyn Disk, reason: &str) -> Error {
     Error::NotADataDirectory { path: disk.root().to_path_buf(), reason: reason.to_owned() }
 }
 
@@ -290,7 +295,7 @@ fn initialise(disk: &DiskRef, options: &Options, clock: &Clock) -> Result<Engine
 }
 
 /// Before the first byte is written to any log.
-fn refuse_newer(disk: &DiskRef) -> Result<()> {
+pub(crate) fn refuse_newer(disk: &DiskRef) -> Result<()> {
     for entry in disk.list("").map_err(io_error(&**disk, "list", ""))? {
         if let Some(id) = log_of(&entry) {
             recovery::refuse_newer(disk, id)?;

@@ -130,15 +130,22 @@ impl Seat {
         self.is_mine() && self.turning.is_locked()
     }
 
-    /// Whether there is something to do without waiting for anything.
+    /// Whether there is something to do without waiting for anything. What is left when it has
+    /// ended nobody does.
     pub(crate) fn is_due(&self) -> bool {
-        self.upkeep.is_pending()
+        !self.has_ended() && self.upkeep.is_pending()
     }
 
     /// What it wants next; an end wants nothing.
     pub(crate) fn next(&self) -> Next {
         let turning = self.turning.try_lock();
-        turning.and_then(|turning| turning.as_ref().map(|t| t.next)).unwrap_or(Next::Sleep(None))
+        let next = turning.and_then(|turning| turning.as_ref().map(|turning| turning.next));
+        next.map_or(Next::Sleep(None), |next| self.with_upkeep(next))
+    }
+
+    /// The shard's next turn, or an earlier one if upkeep is due before.
+    fn with_upkeep(&self, next: Next) -> Next {
+        next.earlier(Next::Sleep(self.upkeep.due_at()))
     }
 
     /// Turns it once: a slice of upkeep, a wait as it wants, but `limit` at most, and what has come
@@ -150,7 +157,8 @@ impl Seat {
         let turned = catch_unwind(AssertUnwindSafe(|| {
             self.upkeep.run_slice();
             let due = self.upkeep.is_pending();
-            let next = if due { Next::Again } else { wanted.unwrap_or(turning.next) };
+            let next = wanted.unwrap_or_else(|| self.with_upkeep(turning.next));
+            let next = if due { Next::Again } else { next };
             turning.shard.turn(next, limit)
         }));
         let turned = match turned {
@@ -168,7 +176,8 @@ impl Seat {
         match turned {
             Ok(next) if !over => {
                 turning.next = next;
-                let next = if self.upkeep.is_pending() { Next::Again } else { next };
+                let is_due = self.upkeep.is_pending();
+                let next = if is_due { Next::Again } else { self.with_upkeep(next) };
                 self.watch(next);
                 Turned::Next(next)
             }

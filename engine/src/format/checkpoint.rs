@@ -15,7 +15,7 @@
 //! | 68 | 4 | number of streams |
 //! | 72 | 8 | length of the snapshot in bytes |
 //! | 80 | 16 each | segments: base position (8), length in bytes (8) |
-//! | | 24 each | streams: stream (4), zero (4), log start (8), end (8) |
+//! | | 24 each | streams: stream (4), zero (4), log start (8), end (8), which is not below it |
 //! | | | the snapshot, the metadata log's |
 //!
 //! The first three fields keep their place and meaning in every version.
@@ -223,7 +223,10 @@ impl RawSegment {
 
 impl RawStream {
     fn decode(&self) -> Result<StreamEntry, CheckpointError> {
-        if self.zero.get() != 0 || self.stream.get() >= crate::limits::STREAMS_MAX {
+        // A log start beyond the end would hide what is appended next.
+        let ordered = self.log_start <= self.end && i64::try_from(self.end.get()).is_ok();
+        let in_range = self.stream.get() < crate::limits::STREAMS_MAX && self.zero.get() == 0;
+        if !ordered || !in_range {
             return Err(CheckpointError::Field("stream"));
         }
         Ok(StreamEntry {
@@ -301,6 +304,8 @@ mod tests {
         assert_eq!(refused(68, &[2]), CheckpointError::Field("length of the snapshot"));
         assert_eq!(refused(80, &[0xff; 16]), CheckpointError::Field("segment"));
         assert_eq!(refused(116, &[1]), CheckpointError::Field("stream"));
+        assert_eq!(refused(120, &[11]), CheckpointError::Field("stream"));
+        assert_eq!(refused(135, &[0x80]), CheckpointError::Field("stream"));
     }
 
     proptest! {
@@ -328,8 +333,8 @@ mod tests {
                     .iter()
                     .map(|(stream, log_start, end)| StreamEntry {
                         stream: StreamId(*stream % crate::limits::STREAMS_MAX),
-                        log_start: Offset(*log_start),
-                        end: Offset(*end),
+                        log_start: Offset((log_start & end) >> 1),
+                        end: Offset(*end >> 1),
                     })
                     .collect(),
                 snapshot,

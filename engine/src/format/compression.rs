@@ -78,7 +78,7 @@ fn snappy(plain: &[u8], out: &mut Vec<u8>) -> Result<(), BatchError> {
 }
 
 /// What `bytes` were before they were compressed, if that is not longer than `max`.
-pub(super) fn decompress(
+pub(crate) fn decompress(
     codec: Compression,
     bytes: &[u8],
     max: usize,

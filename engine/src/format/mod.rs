@@ -5,7 +5,7 @@
 //! Checksums are CRC32C.
 
 pub mod checkpoint;
-mod compression;
+pub(crate) mod compression;
 pub mod engine_meta;
 pub mod frame;
 #[cfg(test)]

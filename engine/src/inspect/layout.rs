@@ -80,9 +80,9 @@ impl Layout {
         }
     }
 
-    fn read_once(disk: &dyn Disk, id: LogId) -> Result<Self> {
-        let dir = id.dir();
-        let mut layout = Self {
+    /// Of a log without a file.
+    pub(super) fn nothing(id: LogId) -> Self {
+        Self {
             id,
             checkpoint: None,
             checkpoints: Vec::new(),
@@ -92,8 +92,12 @@ impl Layout {
             ring_bytes: None,
             findings: Vec::new(),
             total_bytes: 0,
-            dir,
-        };
+            dir: id.dir(),
+        }
+    }
+
+    fn read_once(disk: &dyn Disk, id: LogId) -> Result<Self> {
+        let mut layout = Self::nothing(id);
         let listed = disk.list(&layout.dir).map_err(io_error(disk, "list", &layout.dir))?;
         let mut found = BTreeMap::new();
         let mut sequences = Vec::new();
@@ -219,7 +223,8 @@ impl Layout {
             self.file(path, base, found_len, SegmentState::Live, limit);
             self.segments.insert(base, Arc::new(segment));
         }
-        for older in self.checkpoints.clone().iter().skip(1) {
+        // A third one may be left, whose removal was lost with the power; nobody needs it.
+        for older in self.checkpoints.clone().iter().take(checkpoints::KEPT).skip(1) {
             for entry in &older.segments {
                 // Until two checkpoints do without it, a segment's file stays.
                 let base = entry.base.0;
@@ -277,17 +282,30 @@ impl Layout {
         };
         let next = checkpoint.segments.iter().map(|entry| entry.base.0 + entry.len_bytes).max();
         let next = self.segments.values().next_back().map(|last| last.end()).max(next);
-        if Some(base) == next {
-            let segment = Segment::new(self.id, base, len);
+        let header = segment::read_header(disk, &name, Some(checkpoint.log)).ok();
+        let header = header.filter(|header| header.base.0 == base);
+        if let Some(next) = next
+            && (base == next || (base > next && header.is_some()))
+        {
+            if base > next {
+                let path = full_path(disk, &format!("{}/{}", self.dir, file_name(next)));
+                let what = format!("segment file is missing, and {base:016x} is there");
+                self.damage(path.clone(), 0, what);
+                self.file(path, next, base - next, SegmentState::Missing, None);
+            }
+            let should = header.map_or(len, |header| header.len_bytes);
+            if len != should {
+                let what = format!("segment is {len} bytes long, not {should}");
+                self.damage(path.clone(), len.min(should), what);
+            }
+            let segment = Segment::new(self.id, base, should);
             let limit = self.header(disk, &segment, &checkpoint);
             self.total_bytes += len;
             self.file(path, base, len, SegmentState::Prepared, limit);
             self.segments.insert(base, Arc::new(segment));
             return;
         }
-        let header = segment::read_header(disk, &name, Some(checkpoint.log));
-        let retired = header.is_ok_and(|header| header.base.0 == base);
-        if retired && base < checkpoint.position.0 {
+        if header.is_some() && base < checkpoint.position.0 {
             self.note(path.clone(), "holds nothing live, and was not removed yet");
             self.file(path, base, len, SegmentState::Retired, None);
         } else {

@@ -1,6 +1,7 @@
-//! Looking at a data directory without opening it: what lies there, byte for byte, and whether
-//! it is whole. Nothing is locked, recovered, repaired or created, so it works beside a writer too:
-//! the end of a log that grows meanwhile is no damage, nor is a segment that is retired meanwhile.
+//! Looking at a data directory without opening it: what lies there, byte for byte, and whether it
+//! is whole; and [`Repair`], for one that is not. To look, nothing is locked, recovered, repaired
+//! or created, so it works beside a writer too: the end of a log that grows meanwhile is no damage,
+//! nor is a segment that is retired meanwhile.
 //!
 //! Damage does not end a walk: it is reported where it is, and the walk goes on at the next place
 //! that proves itself. [`verify`](Inspector::verify) reads everything and says what it found.
@@ -9,6 +10,7 @@ mod info;
 mod item;
 mod layout;
 mod names;
+mod repair;
 mod ring;
 mod verify;
 mod walk;
@@ -29,6 +31,7 @@ pub use info::{
     SegmentState, Severity, TopicEntry, Totals,
 };
 pub use item::{BatchInfo, Body, FrameInfo, GroupInfo, Item};
+pub use repair::{Loss, Plan, Repair, Salvaged, Step};
 
 use layout::{Layout, log_dirs};
 use names::Names;
@@ -61,7 +64,19 @@ impl Inspector {
     /// [`Error::NotADataDirectory`], [`Error::UnsupportedFormat`] and [`Error::Corrupt`] (both
     /// copies of engine.meta) as [`Options::open`](crate::Options::open) gives them; [`Error::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let disk: DiskRef = Arc::new(OsDisk::open_to_read(path.as_ref())?);
+        Self::look_at(Arc::new(OsDisk::open_to_read(path.as_ref())?))
+    }
+
+    /// As [`open`](Self::open), at a simulated disk.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[cfg(feature = "sim")]
+    pub fn open_simulated(disk: &crate::driver::sim::SimDisk) -> Result<Self> {
+        Self::look_at(Arc::new(disk.clone()))
+    }
+
+    fn look_at(disk: DiskRef) -> Result<Self> {
         let Some(meta) = open::read_meta(&*disk)? else {
             open::refuse_strangers(&disk)?;
             let reason = "engine.meta is not there".to_owned();

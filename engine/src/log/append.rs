@@ -16,6 +16,7 @@ use crate::format::group::GroupHeader;
 use crate::format::record_batch;
 use crate::ids::{Position, StreamId};
 use crate::limits::{FRAME_HEADER_BYTES, GROUP_HEADER_BYTES, RING_FRAME_DIVISOR};
+use crate::moment::{self, Moment};
 
 /// What an append puts into the log.
 #[derive(Clone, Copy, Debug)]
@@ -127,14 +128,19 @@ impl Log {
 
     fn put(&self, claim: Claim, header: &[u8], payload: &[u8]) {
         let body = claim.position + FRAME_HEADER_BYTES as u64;
+        moment::pass(Moment::Claimed);
         self.ring.store(body, payload);
         let stored = body + payload.len().next_multiple_of(8) as u64;
         if stored < claim.end {
             self.ring.zero(stored, claim.end);
         }
+        moment::pass(Moment::PayloadStored);
         self.ring.store(claim.position, header);
+        moment::pass(Moment::FrameStored);
         self.ring.seal(claim.position, claim.end);
+        moment::pass(Moment::Sealed);
         if let Some(committed) = self.ring.advance() {
+            moment::pass(Moment::Committed);
             self.committed_moved(committed);
         }
     }
@@ -155,6 +161,7 @@ impl Log {
         rest[header.len()..header.len() + payload.len()].copy_from_slice(payload);
         let len = bytes.len();
         let slice = Slice::private(Arc::new(bytes), len);
+        moment::pass(Moment::LargeClaimed);
         self.writer.lock().deliver_large(base, slice);
         self.kick();
     }

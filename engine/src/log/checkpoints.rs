@@ -1,7 +1,8 @@
 //! Checkpoint and index files. A checkpoint is evidence: durable under its name before anything it
-//! makes superfluous goes, two kept. An index is derived: written without a flush, and rebuilt from
-//! its segment whenever it does not verify.
+//! makes superfluous goes, two kept. An index is derived, and rebuilt from its segment whenever it
+//! does not verify; it is flushed before it gets its name, so that one which does not is damage.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -14,9 +15,10 @@ use crate::format::FORMAT_VERSION;
 use crate::format::checkpoint::{Checkpoint, CheckpointError};
 use crate::format::index::{Directory, DirectoryEntry, INDEX_HEADER_BYTES, SegmentIndex};
 use crate::limits::SMALL_FILE_BYTES_MAX;
+use crate::moment::{self, Moment};
 
 const PREFIX: &str = "checkpoint-";
-const KEPT: usize = 2;
+pub(crate) const KEPT: usize = 2;
 
 pub(crate) fn path(dir: &str, sequence: u64) -> String {
     format!("{dir}/{PREFIX}{sequence:016x}")
@@ -49,7 +51,8 @@ pub(crate) fn read_all(disk: &dyn Disk, path: &str) -> std::io::Result<Vec<u8>> 
     Ok(bytes)
 }
 
-/// Writes a file whole under its name; durable, if asked for.
+/// Writes a file whole under its name, flushed before it gets that; its name is made durable, if
+/// asked for.
 pub(crate) fn write_all(disk: &dyn Disk, path: &str, bytes: &[u8], durable: bool) -> Result<()> {
     let unfinished = format!("{path}.tmp");
     match disk.remove(&unfinished) {
@@ -58,12 +61,14 @@ pub(crate) fn write_all(disk: &dyn Disk, path: &str, bytes: &[u8], durable: bool
         }
         _ => {}
     }
-    if let Err(error) = write_new(disk, &unfinished, path, bytes, durable) {
+    if let Err(error) = write_new(disk, &unfinished, path, bytes) {
         // It may be the full disk that failed it; what is left of it must not fill that.
         let _ = disk.remove(&unfinished);
         return Err(error);
     }
+    moment::pass(Moment::FileWritten);
     disk.rename(&unfinished, path).map_err(io_error(disk, "rename", path))?;
+    moment::pass(Moment::FileNamed);
     if durable {
         let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
         disk.sync_dir(dir).map_err(io_error(disk, "flush the directory", dir))?;
@@ -71,20 +76,11 @@ pub(crate) fn write_all(disk: &dyn Disk, path: &str, bytes: &[u8], durable: bool
     Ok(())
 }
 
-fn write_new(
-    disk: &dyn Disk,
-    unfinished: &str,
-    path: &str,
-    bytes: &[u8],
-    durable: bool,
-) -> Result<()> {
+fn write_new(disk: &dyn Disk, unfinished: &str, path: &str, bytes: &[u8]) -> Result<()> {
     let fail = |action| io_error(disk, action, path);
     let file = disk.open(unfinished, OpenMode::Create).map_err(fail("create"))?;
     file.write_at(bytes, 0).map_err(fail("write"))?;
-    if durable {
-        file.sync().map_err(fail("flush"))?;
-    }
-    Ok(())
+    file.sync().map_err(fail("flush"))
 }
 
 /// The newest checkpoint that verifies. `None` if there is no file of that name at all; if there
@@ -133,8 +129,26 @@ pub(crate) fn load(disk: &dyn Disk, dir: &str) -> Result<Option<Checkpoint>> {
     first_error.map_or(Ok(None), Err)
 }
 
+/// The segments, by base, of every checkpoint that is kept and verifies: each must be of use
+/// if the newer ones rot.
+pub(crate) fn listed(disk: &dyn Disk, dir: &str) -> Result<BTreeSet<u64>> {
+    let mut listed = BTreeSet::new();
+    for sequence in sequences(disk, dir)?.into_iter().take(KEPT) {
+        let path = path(dir, sequence);
+        match read_all(disk, &path) {
+            Ok(bytes) => {
+                let segments = Checkpoint::decode(&bytes).map(|found| found.segments);
+                listed.extend(segments.iter().flatten().map(|entry| entry.base.0));
+            }
+            Err(error) if is_lost(&error) => {}
+            Err(error) => return Err(io_error(disk, "read", &path)(error)),
+        }
+    }
+    Ok(listed)
+}
+
 /// Whether the bytes are gone, and not only out of reach for now.
-fn is_lost(error: &std::io::Error) -> bool {
+pub(crate) fn is_lost(error: &std::io::Error) -> bool {
     error.raw_os_error() == Some(Errno::IO.raw_os_error())
         || error.kind() == std::io::ErrorKind::InvalidData
 }
@@ -142,6 +156,7 @@ fn is_lost(error: &std::io::Error) -> bool {
 /// Writes a checkpoint, durable, and drops all but the newest two.
 pub(crate) fn store(disk: &dyn Disk, dir: &str, checkpoint: &Checkpoint) -> Result<()> {
     write_all(disk, &path(dir, checkpoint.sequence), &checkpoint.encode(), true)?;
+    moment::pass(Moment::FileStored);
     for sequence in sequences(disk, dir)?.into_iter().skip(KEPT) {
         let path = path(dir, sequence);
         disk.remove(&path).map_err(io_error(disk, "remove", &path))?;
@@ -169,9 +184,15 @@ pub(crate) fn void_clean(disk: &dyn Disk, dir: &str, clean: &Checkpoint) -> Resu
     }
 }
 
-/// Writes the index of a segment beside it.
-pub(crate) fn store_index(disk: &dyn Disk, segment: &Segment, index: &SegmentIndex) -> Result<()> {
-    write_all(disk, &segment.index_path(), &index.encode(), false)
+/// Writes the index of a segment beside it, whole whatever happens; its name is made durable, if
+/// asked for.
+pub(crate) fn store_index(
+    disk: &dyn Disk,
+    segment: &Segment,
+    index: &SegmentIndex,
+    durable: bool,
+) -> Result<()> {
+    write_all(disk, &segment.index_path(), &index.encode(), durable)
 }
 
 /// The index beside a segment, if it is there and verifies.

@@ -17,6 +17,8 @@ use crate::config::{Ack, Flush};
 use crate::driver::op::Op;
 use crate::format::ring_control::DURABLE;
 use crate::limits::{FOLLOWING_GROUP_BYTES, GROUP_ALIGN, RING_POPULATE_BYTES};
+use crate::moment::{self, Moment};
+use crate::sync::yield_now;
 
 /// After this long without appends one empty group is written, whose `durable_upto` proves the
 /// last ones.
@@ -209,7 +211,7 @@ impl Flusher {
         let mut seen = self.log.ring.committed();
         for _ in 0..GATHER_LOOKS {
             for _ in 0..GATHER_YIELDS {
-                std::thread::yield_now();
+                yield_now();
             }
             let committed = self.log.ring.committed();
             if committed == seen {
@@ -375,6 +377,7 @@ impl Flusher {
         if sync {
             self.log.metrics.flush(now.saturating_sub(group.submitted_at));
         }
+        moment::pass(Moment::WriteCompleted);
         self.release();
         if sync {
             self.advance_durable(now);
@@ -450,7 +453,9 @@ impl Flusher {
             }
         }
         if let Some(upto) = upto {
+            moment::pass(Moment::Released);
             self.log.ring.set_durable(upto);
+            moment::pass(Moment::DurableMoved);
         }
         if rolled {
             self.log.call_maintenance();

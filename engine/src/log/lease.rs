@@ -5,15 +5,15 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use crate::buf::SegmentMap;
 use crate::driver::disk::{Disk, FileRef, ReadersGuard};
 use crate::error::{Error, Result};
 use crate::limits::{KEPT_BYTES_MAX, KEPT_MAPS_MAX, READ_WINDOW_BYTES, SPARE_WINDOWS_MAX};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// What the leases of one engine pin, and how much they may.
 #[derive(Debug)]

@@ -5,7 +5,8 @@
 //! Who does what: an appender claims and commits ([`writer`], [`ring`]); the shard closes groups
 //! and turns them into ops ([`flusher`]); maintenance makes segments ahead of need, seals those
 //! left behind and writes checkpoints ([`upkeep`]); a reader walks bytes from ring or segment
-//! ([`reader`], [`lookup`], [`walk`], [`window`], [`lease`], [`extents`]); [`recovery`] turns a
+//! ([`reader`], [`lookup`], [`walk`], [`window`], [`lease`], [`extents`]), and [`scrub`] looks for
+//! what has rotted; [`recovery`] turns a
 //! directory into the state all this starts from. In a log that is another process's, [`follow`]
 //! takes the place of all who write.
 
@@ -22,6 +23,7 @@ pub(crate) mod recovery;
 pub(crate) mod replay;
 pub(crate) mod ring;
 pub(crate) mod scan;
+pub(crate) mod scrub;
 pub(crate) mod segment;
 mod tell;
 pub(crate) mod times;
@@ -32,11 +34,9 @@ pub(crate) mod window;
 pub(crate) mod writer;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam::utils::CachePadded;
-use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use crate::buf::fork::Birth;
@@ -48,6 +48,8 @@ use crate::format::Seed;
 use crate::format::ring_control::COMMITTED;
 use crate::ids::{LogId, Offset, StreamId};
 use crate::metrics::Counters;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 
 use follow::Follow;
 use lease::{Kept, Pins};
@@ -106,6 +108,8 @@ pub(crate) struct Log {
     stop: OnceLock<Stop>,
     pub(crate) segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
     pub(crate) upkeep: Mutex<upkeep::Upkeep>,
+    /// Something was trimmed or deleted since upkeep last asked.
+    trim_noted: AtomicBool,
     starving: AtomicBool,
     maintenance: MaintenanceSignal,
     pub(crate) metrics: Counters,
@@ -190,6 +194,7 @@ impl Log {
             stop,
             segments: RwLock::new(parts.segments),
             upkeep: Mutex::new(parts.upkeep),
+            trim_noted: AtomicBool::new(false),
             starving: AtomicBool::new(false),
             maintenance: parts.maintenance,
             metrics: parts.metrics,

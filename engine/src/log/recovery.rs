@@ -38,6 +38,7 @@ use crate::limits::{
     SEGMENT_HEADER_BYTES,
 };
 use crate::metrics::Recovery;
+use crate::moment::{self, Moment};
 
 /// A recovered log, before its writer starts.
 #[derive(Debug)]
@@ -370,7 +371,9 @@ impl<'a> Run<'a> {
         if self.report.clean {
             return;
         }
-        let of = |base: &u64| self.segments.get(base).is_some_and(|s| s.end() >= self.end);
+        // An end at the very start of a segment is that of the one before.
+        let reaches = |s: &Arc<Segment>| s.end() + SEGMENT_HEADER_BYTES as u64 >= self.end;
+        let of = |base: &u64| self.segments.get(base).is_some_and(reaches);
         let first = self.hidden.iter().find(|(base, _)| of(base));
         self.damage.beyond = first.map(|(_, error)| error.clone());
     }
@@ -493,9 +496,11 @@ impl<'a> Run<'a> {
             self.end =
                 if group.header.last { segment.end() } else { base + group.bytes.len() as u64 };
         }
+        moment::pass(Moment::WrittenBack);
         for open in touched.values() {
             self.flush(open)?;
         }
+        moment::pass(Moment::BeforeBump);
         if self.checkpoint.clean {
             checkpoints::void_clean(&**self.disk, &self.dir, &self.checkpoint)?;
             self.checkpoint.sequence += 1;
@@ -600,6 +605,7 @@ impl<'a> Run<'a> {
         for open in touched.values() {
             self.flush(open)?;
         }
+        moment::pass(Moment::Bumped);
         self.end += GROUP_ALIGN as u64;
         Ok(())
     }

@@ -8,12 +8,13 @@
 //! never beyond the committed end, so it is never taken for a seal.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::buf::{RingMap, Slice};
 use crate::format::ring_control::{COMMITTED, DURABLE, EPOCH, LO};
 use crate::ids::LeaderEpoch;
 use crate::limits::FRAME_MIN_BYTES;
+use crate::moment::{self, Moment};
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// See the module.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ impl Ring {
         // First, so that a reader of another process takes none of these for an earlier writer's.
         ring.map.control(EPOCH).store(u64::from(epoch.0), Ordering::SeqCst);
         ring.map.control(LO).store(position, Ordering::SeqCst);
+        moment::pass(Moment::RingReset);
         ring.map.control(COMMITTED).store(position, Ordering::SeqCst);
         ring.map.control(DURABLE).store(position, Ordering::SeqCst);
         if in_file {

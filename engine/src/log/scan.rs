@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::segment::Segment;
 use super::walk::{Bad, Reach, Step, step};
 use super::writer::StreamState;
-use crate::driver::disk::{Disk, FileRef, full_path};
+use crate::buf::AlignedBuf;
+use crate::driver::disk::{Disk, FileRef, full_path, io_error};
 use crate::error::{Error, Result};
 use crate::format::Seed;
 use crate::format::frame::{FrameHeader, FrameKind};
@@ -26,8 +27,12 @@ pub(crate) struct Source {
     pub(crate) segment: Arc<Segment>,
     file: FileRef,
     path: std::path::PathBuf,
-    window: Vec<u8>,
+    window: AlignedBuf,
+    /// Where the window is, and how much of it was read.
     start: u64,
+    filled: usize,
+    /// Only what is asked for is read.
+    narrow: bool,
 }
 
 /// A whole, proven group.
@@ -57,9 +62,31 @@ impl WholeGroup {
 
 impl Source {
     pub(crate) fn open(disk: &dyn Disk, segment: &Arc<Segment>) -> Result<Self> {
-        let file = segment.open(disk)?;
-        let path = full_path(disk, segment.path());
-        Ok(Self { segment: Arc::clone(segment), file, path, window: Vec::new(), start: 0 })
+        Ok(Self::of(disk, segment, segment.open(disk)?))
+    }
+
+    /// Opens it beside whoever else has it open, to read around the page cache.
+    pub(crate) fn open_uncached(disk: &dyn Disk, segment: &Arc<Segment>) -> Result<Self> {
+        let path = segment.path();
+        let file = disk.open_uncached(path).map_err(io_error(disk, "open", path))?;
+        Ok(Self::of(disk, segment, file))
+    }
+
+    fn of(disk: &dyn Disk, segment: &Arc<Segment>, file: FileRef) -> Self {
+        Self {
+            segment: Arc::clone(segment),
+            file,
+            path: full_path(disk, segment.path()),
+            window: AlignedBuf::zeroed(0),
+            start: 0,
+            filled: 0,
+            narrow: false,
+        }
+    }
+
+    /// From now on reads nothing ahead.
+    pub(crate) fn read_narrowly(&mut self) {
+        self.narrow = true;
     }
 
     pub(crate) fn path(&self) -> &std::path::Path {
@@ -68,19 +95,24 @@ impl Source {
 
     /// `len` bytes at `position`, fewer where the file ends.
     pub(crate) fn bytes(&mut self, position: u64, len: usize) -> Result<&[u8]> {
-        let reach = self.start + self.window.len() as u64;
+        let reach = self.start + self.filled as u64;
         if position < self.start || position + len as u64 > reach {
             let room = self.segment.end().saturating_sub(position) as usize;
-            self.window.resize(len.max(WINDOW_BYTES).min(room), 0);
+            let ahead = if self.narrow { 0 } else { WINDOW_BYTES };
+            // Whole pages, as reads around the page cache have to be.
+            let want = len.max(ahead).next_multiple_of(GROUP_ALIGN).min(room);
+            self.filled = 0;
+            if self.window.len() < want {
+                self.window = AlignedBuf::zeroed(want);
+            }
             let at = position - self.segment.base();
-            let read = self.file.read_at(&mut self.window, at);
-            let read = read.map_err(|error| Error::io("read", &self.path, error))?;
-            self.window.truncate(read);
+            let read = self.file.read_at(&mut self.window.as_mut_slice()[..want], at);
+            self.filled = read.map_err(|error| Error::io("read", &self.path, error))?;
             self.start = position;
         }
         let from = (position - self.start) as usize;
-        let to = (from + len).min(self.window.len());
-        Ok(self.window.get(from..to).unwrap_or_default())
+        let to = (from + len).min(self.filled);
+        Ok(self.window.as_slice().get(from..to).unwrap_or_default())
     }
 
     /// Just the header at a boundary, for probing.

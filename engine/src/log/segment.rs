@@ -2,10 +2,8 @@
 //! readers, flusher and maintenance hold. What a segment's blocks held before is told from groups
 //! by position, epoch and uuid, so a recycled file needs no erasing.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::lease::{Mapped, Pins};
@@ -19,6 +17,9 @@ use crate::format::index::{SegmentIndex, StreamIndex};
 use crate::format::segment_header::{SegmentHeader, SegmentHeaderError};
 use crate::ids::{LogId, Offset, Position, StreamId};
 use crate::limits::SEGMENT_HEADER_BYTES;
+use crate::moment::{self, Moment};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Zeros are written in pieces of this size, between which a starving appender is heard.
 const PREWRITE_BYTES: usize = 1 << 20;
@@ -380,8 +381,11 @@ impl Making {
         let fail = |action| io_error(disk, action, segment.path());
         file.write_at(&self.header.encode(), 0).map_err(fail("write the header of"))?;
         file.sync().map_err(fail("flush the header of"))?;
+        moment::pass(Moment::SegmentFlushed);
         disk.rename(&self.made_from, segment.path()).map_err(fail("rename"))?;
+        moment::pass(Moment::SegmentNamed);
         disk.sync_dir(dir).map_err(fail("flush the directory of"))?;
+        moment::pass(Moment::SegmentMade);
         segment.open_for_write(disk)
     }
 }
@@ -391,7 +395,17 @@ pub(crate) fn read_header(disk: &dyn Disk, path: &str, log: Option<Uuid>) -> Res
     let file = disk.open(path, OpenMode::Read).map_err(io_error(disk, "open", path))?;
     let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
     let read = file.read_at(&mut bytes, 0).map_err(io_error(disk, "read", path))?;
-    let header = SegmentHeader::decode(&bytes[..read]).map_err(|error| match error {
+    check_header(disk, path, &bytes[..read], log)
+}
+
+/// Proves the bytes of a segment's header.
+pub(crate) fn check_header(
+    disk: &dyn Disk,
+    path: &str,
+    bytes: &[u8],
+    log: Option<Uuid>,
+) -> Result<SegmentHeader> {
+    let header = SegmentHeader::decode(bytes).map_err(|error| match error {
         SegmentHeaderError::Version(found) => Error::UnsupportedFormat {
             path: full_path(disk, path),
             found,

@@ -14,6 +14,8 @@ use crate::event::{Level, Value};
 use crate::format::checkpoint::{Checkpoint, SegmentEntry, StreamEntry};
 use crate::ids::{LeaderEpoch, Position};
 use crate::limits::{GROUP_ALIGN, SEGMENT_HEADER_BYTES};
+use crate::moment::{self, Moment};
+use crate::sync::atomic::Ordering;
 
 /// What upkeep remembers between its turns.
 #[derive(Debug, Default)]
@@ -65,6 +67,10 @@ impl Log {
         if is_over() {
             return false;
         }
+        if self.trim_noted.swap(false, Ordering::SeqCst) {
+            upkeep.trimmed = true;
+            upkeep.look_for_dead = true;
+        }
         let mut done = match self.seal_rolled(&mut upkeep) {
             Ok(true) => return true,
             sealed => sealed.map(drop),
@@ -85,11 +91,9 @@ impl Log {
 
     /// Says that segments may have become dead.
     pub(crate) fn trimmed(&self) {
-        {
-            let mut upkeep = self.upkeep.lock();
-            upkeep.trimmed = true;
-            upkeep.look_for_dead = true;
-        }
+        // Not under the lock of `upkeep`, which is held while files are made and flushed: whoever
+        // trims would wait for a device that hangs.
+        self.trim_noted.store(true, Ordering::SeqCst);
         self.call_maintenance();
     }
 
@@ -191,7 +195,7 @@ impl Log {
                 _ => return Ok(false),
             }
         };
-        checkpoints::store_index(&*self.disk, &segment.segment, &index)?;
+        checkpoints::store_index(&*self.disk, &segment.segment, &index, false)?;
         {
             let writer = self.writer.lock();
             let Some(rolled) = writer.rolled.front() else { return Ok(false) };
@@ -213,14 +217,15 @@ impl Log {
     }
 
     fn store_checkpoint(&self, upkeep: &mut Upkeep, clean: bool) -> Result<()> {
-        upkeep.sequence += 1;
+        // One that fails leaves no gap: what is kept besides the newest is the one just before it.
+        let sequence = upkeep.sequence + 1;
         let entry = |segment: &Arc<Segment>| SegmentEntry {
             base: Position(segment.base()),
             len_bytes: segment.len(),
         };
         let checkpoint = Checkpoint {
             log: self.uuid,
-            sequence: upkeep.sequence,
+            sequence,
             position: Position(upkeep.position),
             epoch: upkeep.epoch,
             clean,
@@ -229,8 +234,9 @@ impl Log {
             snapshot: self.snapshot.lock().clone(),
         };
         checkpoints::store(&*self.disk, &self.name, &checkpoint)?;
+        upkeep.sequence = sequence;
         let fields = [
-            ("sequence", Value::U64(upkeep.sequence)),
+            ("sequence", Value::U64(sequence)),
             ("position", Value::U64(upkeep.position)),
             ("clean", Value::Bool(clean)),
         ];
@@ -260,6 +266,7 @@ impl Log {
         }
         self.store_checkpoint(upkeep, false)?;
         self.store_checkpoint(upkeep, false)?;
+        moment::pass(Moment::SegmentDead);
         for segment in &dead {
             self.retire(segment, upkeep)?;
         }
@@ -301,10 +308,12 @@ impl Log {
         let path = segment.path();
         let fail = |action| io_error(&*self.disk, action, path);
         self.kept.let_go(segment.base());
-        // A hard link, an open reader, a lease would see the file change.
+        // A hard link, an open reader, a lease would see the file change. A reflink would not, but
+        // overwriting what is shared takes space, and where there is none it fails.
         let sole = segment.close_for_readers() && {
             let file = self.disk.open(path, OpenMode::Read).map_err(fail("open"))?;
             file.link_count().map_err(fail("look at"))? == 1
+                && !file.shares_blocks().map_err(fail("look at"))?
         };
         let fits = segment.len() == self.options.segment_bytes;
         // Readers of other processes hold it, and what is still leased of engines closed before.
@@ -351,7 +360,9 @@ impl Log {
                 Arc::clone(&writer.segment.segment),
             )
         };
-        checkpoints::store_index(&*self.disk, &segment, &index)?;
+        // Durable, as the next open relies on it not to read the segment again: where a repaired
+        // log goes on behind damage, it would meet that.
+        checkpoints::store_index(&*self.disk, &segment, &index, true)?;
         upkeep.position = position;
         upkeep.epoch = epoch;
         upkeep.streams = streams;

@@ -18,6 +18,7 @@ use crate::format::group::GroupHeader;
 use crate::format::index::{RunEntry, SegmentIndex, StreamIndex};
 use crate::ids::{LeaderEpoch, Offset, Position, StreamId};
 use crate::limits::{GROUP_ALIGN, GROUP_HEADER_BYTES, INDEX_RUN_BYTES};
+use crate::moment::{self, Moment};
 
 const HEADER: u64 = GROUP_HEADER_BYTES as u64;
 
@@ -262,7 +263,9 @@ impl Writer {
     /// Whether the current segment is used enough that the next should be made.
     pub(crate) fn wants_next(&self) -> bool {
         let segment = &self.segment.segment;
-        self.next.is_none() && self.group - segment.base() >= segment.len() / 4
+        // Nobody makes one for a log that takes nothing more: asking again and again would keep
+        // whoever waits for its last write awake.
+        !self.stopped && self.next.is_none() && self.group - segment.base() >= segment.len() / 4
     }
 
     fn room(&mut self, ring: &Ring, released: u64, len: u64) -> Result<u64, Refusal> {
@@ -310,6 +313,7 @@ impl Writer {
                 return Err(self.no_segment(0));
             };
             self.leave_segment(&next, ring.durable());
+            moment::pass(Moment::SegmentLeft);
             ring.seal(self.group, next.segment.first());
             self.group = next.segment.first();
             self.head = self.group;
@@ -321,6 +325,7 @@ impl Writer {
         self.make_room(ring, released, self.group + HEADER);
         let header = self.header(0, false, Position(0));
         ring.store(self.group, &header.encode(self.seed));
+        moment::pass(Moment::GroupOpened);
         ring.seal(self.group, self.group + HEADER);
         self.head = self.group + HEADER;
         self.opened = true;
@@ -367,11 +372,13 @@ impl Writer {
         let aligned = used_end.next_multiple_of(GROUP_ALIGN as u64);
         let header = self.header((used_end - self.group) as u32, last, Position(ring.durable()));
         ring.store(self.group, &header.encode(self.seed));
+        moment::pass(Moment::GroupHeader);
         ring.zero(used_end, aligned);
         let next = if last { self.segment.segment.end() } else { aligned };
         if next > used_end {
             ring.seal(used_end, next);
         }
+        moment::pass(Moment::GroupClosed);
         self.queue(used_end, next, GroupBytes::Ring);
     }
 

@@ -58,6 +58,20 @@ const NUMBERS: &[Number] = &[
     gauge("ringlog_stopped", "1: takes no appends (latched, damaged or closed).", |log| {
         log.stopped.is_some().into()
     }),
+    counter("ringlog_scrub_bytes_total", "Bytes of sealed segments read again.", |log| {
+        log.scrub.bytes as f64
+    }),
+    counter("ringlog_scrub_passes_total", "Passes through all that is sealed.", |log| {
+        log.scrub.passes as f64
+    }),
+    gauge(
+        "ringlog_scrub_completed_timestamp_seconds",
+        "When the last ended; 0: none has.",
+        |log| log.scrub.completed_ms.map_or(0.0, |at| at as f64 / 1e3),
+    ),
+    gauge("ringlog_scrub_damaged_places", "Damaged places that it knows.", |log| {
+        log.scrub.damaged_places as f64
+    }),
     gauge("ringlog_upkeep_failing", "1: background work fails and is tried again.", |log| {
         log.upkeep_error.is_some().into()
     }),

@@ -1,14 +1,13 @@
 //! A shard: the only owner of a driver. It turns the flushers of its logs, and is itself turned: by
 //! a thread of its own, or by whoever holds it (the simulator, a caller).
 
+#[cfg(all(test, ringlog_shuttle))]
+mod model;
 mod thread;
 mod worker;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use crate::buf::Waker;
 use crate::clock::Clock;
@@ -17,6 +16,8 @@ use crate::error::Result;
 use crate::limits::DRIVER_OPS_MAX;
 use crate::log::flusher::{Flusher, Next};
 use crate::log::{Log, Stop};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use thread::{ShardThread, Start, spawn};
 pub(crate) use worker::Worker;

@@ -77,7 +77,7 @@ fn pin(shard: usize) -> Result<()> {
 
 /// However this ends, nobody waits for a shard that is gone: the panic of a caller's waker, which
 /// runs here, latches the logs as a failed driver does.
-fn turn_until_closed(mut shard: Shard) {
+pub(super) fn turn_until_closed(mut shard: Shard) {
     let turned = catch_unwind(AssertUnwindSafe(|| keep_turning(&mut shard)));
     if turned.is_err() {
         shard.fail(&std::io::Error::other("a panic, perhaps of a waker"));

@@ -12,4 +12,5 @@ mod harness;
 mod inspect;
 mod json;
 mod read;
+mod repair;
 mod topics;

@@ -1,4 +1,6 @@
 /* Topics: made, opened, listed, described, deleted. */
+#include <unistd.h>
+
 #include "check.h"
 
 static void a_topic_is_made_found_and_described(const char *path) {
@@ -184,6 +186,55 @@ static void the_log_hook_hears_what_happens(const char *path) {
     CHECK(heard.opened == 1 && heard.others > 0);
 }
 
+static void hear_damage(void *heard, uint32_t level, const char *name, const char *message) {
+    if (strcmp(name, "damaged") == 0) {
+        CHECK(level == RINGLOG_LOG_ERROR && strstr(message, "0000000000000000.log") != NULL);
+        __atomic_add_fetch((int *)heard, 1, __ATOMIC_SEQ_CST);
+    }
+}
+
+/* Flips bits of a byte of the first segment. */
+static void rot(const char *path, long at) {
+    char name[4096];
+    FILE *file;
+    int byte;
+    snprintf(name, sizeof name, "%s/log-001/0000000000000000.log", path);
+    file = fopen(name, "r+b");
+    CHECK(file != NULL && fseek(file, at, SEEK_SET) == 0);
+    byte = fgetc(file);
+    CHECK(byte != EOF && fseek(file, at, SEEK_SET) == 0 && fputc(byte ^ 4, file) != EOF);
+    CHECK(fclose(file) == 0);
+}
+
+static void the_scrub_tells_of_rot(const char *path) {
+    ringlog_open_options options = small_options();
+    ringlog_engine *engine = NULL;
+    ringlog_topic *topic = NULL;
+    ringlog_stream *stream = NULL;
+    char value[20001];
+    int heard = 0;
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = 0;
+    options.segment_bytes = 64 << 10;
+    options.ring_bytes = 64 << 10;
+    OK(ringlog_open(path, &options, &engine, &error));
+    OK(ringlog_topic_create(engine, "t", NULL, &topic, &error));
+    OK(ringlog_stream_open(topic, 0, &stream, &error));
+    for (int i = 0; i < 6; i++) append(stream, value);
+    ringlog_stream_free(stream);
+    ringlog_topic_free(topic);
+    ringlog_engine_free(engine);
+    rot(path, 8192);
+    options.scrub_bytes_per_second = 64 << 20;
+    options.scrub_every_ns = 3600 * SECOND_NS;
+    options.log = hear_damage;
+    options.log_context = &heard;
+    OK(ringlog_open(path, &options, &engine, &error));
+    for (int i = 0; i < 6000 && __atomic_load_n(&heard, __ATOMIC_SEQ_CST) == 0; i++) usleep(10000);
+    ringlog_engine_free(engine);
+    CHECK(heard == 1);
+}
+
 static void counters_are_told_to_prometheus(const char *path) {
     struct log log = log_open(path);
     ringlog_text *text = NULL;
@@ -198,6 +249,7 @@ const struct test topics_tests[] = {
     {"a_key_goes_to_its_partition", a_key_goes_to_its_partition, 1},
     {"partitions_lie_on_several_shards", partitions_lie_on_several_shards, 0},
     {"the_log_hook_hears_what_happens", the_log_hook_hears_what_happens, 1},
+    {"the_scrub_tells_of_rot", the_scrub_tells_of_rot, 0},
     {"counters_are_told_to_prometheus", counters_are_told_to_prometheus, 0},
     {"a_topic_is_made_found_and_described", a_topic_is_made_found_and_described, 1},
     {"topics_are_listed_by_name", topics_are_listed_by_name, 0},

@@ -1,19 +1,31 @@
-//! A life of an engine on a simulated disk, decided by one seed: actions, faults, the end (a close,
-//! a drop, a kill or a power loss, at any operation), kills during recovery, and the next life.
+//! A scenario: lives of an engine on a simulated disk, decided by one seed. Each life is an open
+//! (with faults, and kills during recovery, several in a row), actions with faults among them, and
+//! an end: a close, a drop, a kill or a power loss, at any operation or moment between two.
+//!
+//! Steps have names and dice of their own ([`Step`]), so that a failing scenario can do without
+//! those that do not matter. What the dead are told nobody hears: an answer counts only if the
+//! process lives when it comes.
 
 mod actions;
+mod appends;
+mod ends;
+mod readers;
 mod setup;
 mod tally;
+mod trouble;
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
-use ringlog::sim::{Condition, Crash, SimDisk};
-use ringlog::{AppendFuture, Clock, Engine, Error, Flush};
+use ringlog::sim::{SimDisk, SimStats};
+use ringlog::{AppendFuture, Batch, Clock, Engine, Error, Reader};
 
 use crate::dice::Dice;
+use crate::evidence::{Evidence, verify};
 use crate::oracle::{Check, Level, Oracle};
+use crate::plan::{Plan, Step};
 use setup::Setup;
 pub use tally::Tally;
 
@@ -21,26 +33,32 @@ pub use tally::Tally;
 const LIVES: u64 = 4;
 /// Most actions of one life.
 const ACTIONS_MAX: u64 = 60;
-/// Close may take this long, in simulated time, before it gives up.
-const CLOSE: Duration = Duration::from_secs(20);
 
 /// What happened, for a report.
 #[derive(Debug)]
 pub struct Failure {
-    /// Repeats it.
+    /// Repeats it, with the plan.
     pub seed: u64,
+    /// The steps to take.
+    pub plan: Plan,
     /// What was wrong.
     pub what: String,
     /// What was done, line by line.
     pub script: Vec<String>,
+    /// The steps that were taken, in order.
+    pub taken: Vec<Step>,
 }
 
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for line in &self.script {
             writeln!(f, "    {line}")?;
         }
-        write!(f, "{}\nrepeat with RINGLOG_SEED={}", self.what, self.seed)
+        write!(f, "{}\nrepeat with RINGLOG_SEED={}", self.what, self.seed)?;
+        if self.plan != Plan::default() {
+            write!(f, " RINGLOG_STEPS={}", self.plan)?;
+        }
+        Ok(())
     }
 }
 
@@ -51,6 +69,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// Hash of the disk at the end.
     pub digest: u64,
+    /// What was done, line by line.
+    pub script: Vec<String>,
 }
 
 /// An append that nobody has heard of yet.
@@ -66,24 +86,72 @@ struct Flight {
     first: Option<u64>,
 }
 
+/// A reader that stays, while other things go on.
+#[derive(Debug)]
+struct Follower {
+    topic: String,
+    partition: u32,
+    reader: Reader,
+    next: u64,
+}
+
+/// How a life goes.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    fault: bool,
+    kills: u8,
+    again: bool,
+    kill: bool,
+    actions: u8,
+}
+
+impl Shape {
+    fn new(dice: &mut Dice) -> Self {
+        Self {
+            fault: dice.chance(15),
+            kills: if dice.chance(50) { dice.within(1, 3) as u8 } else { 0 },
+            again: dice.chance(10),
+            kill: dice.chance(70),
+            actions: dice.within(1, ACTIONS_MAX) as u8,
+        }
+    }
+}
+
+/// What is shared with whoever survives a panic.
+#[derive(Debug, Default)]
+struct Record {
+    script: Vec<String>,
+    taken: Vec<Step>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Scenario {
+    seed: u64,
+    plan: Plan,
     dice: Dice,
     setup: Setup,
     clock: Clock,
     disk: SimDisk,
     engine: Option<Engine>,
     oracle: Oracle,
+    evidence: Evidence,
     flights: Vec<Flight>,
-    script: Arc<Mutex<Vec<String>>>,
+    followers: Vec<Follower>,
+    leases: Vec<(Batch, Vec<u8>)>,
+    record: Arc<Mutex<Record>>,
     /// The weakest level that what has happened since the last successful open spares.
     spared: Level,
-    /// A write or flush was made to fail: written is no longer promised.
-    faulty: bool,
-    /// A fault may still be to come on this disk.
-    armed: bool,
+    /// Logs of which a write or flush has failed since then: written is no longer promised there.
+    doubtful: BTreeSet<String>,
+    /// Logs that have said that they are latched.
+    latched: BTreeSet<String>,
+    /// What the disk had met when this life began.
+    before: SimStats,
+    /// Space or permission was taken away in this life.
+    troubled: bool,
     frozen: bool,
+    stuck: bool,
     serial: u64,
     names: u64,
     tally: Tally,
@@ -94,41 +162,96 @@ pub struct Scenario {
 /// # Errors
 /// The broken promise, with what led to it; a panic of the engine counts as one.
 pub fn run(seed: u64) -> Result<Outcome, Box<Failure>> {
-    let script = Arc::new(Mutex::new(Vec::new()));
-    let shared = Arc::clone(&script);
-    let outcome = catch_unwind(AssertUnwindSafe(|| Scenario::new(seed, shared).live()));
-    let what = match outcome {
-        Ok(Ok(outcome)) => return Ok(outcome),
-        Ok(Err(what)) => what,
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            format!("panic: {}", text.unwrap_or_default())
+    run_plan(seed, &Plan::default())
+}
+
+/// As [`run`], taking only some of its steps.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_plan(seed: u64, plan: &Plan) -> Result<Outcome, Box<Failure>> {
+    run_with(seed, Dice::new(seed), plan)
+}
+
+/// Runs the scenario whose choices these bytes are, as a fuzzer makes them; the first eight are the
+/// seed of the disk.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_chosen(bytes: &[u8]) -> Result<Outcome, Box<Failure>> {
+    let (seed, choices) = bytes.split_first_chunk().unwrap_or((&[0; 8], &[]));
+    run_with(u64::from_le_bytes(*seed), Dice::of_bytes(choices), &Plan::default())
+}
+
+fn run_with(seed: u64, dice: Dice, plan: &Plan) -> Result<Outcome, Box<Failure>> {
+    let record = Arc::new(Mutex::new(Record::default()));
+    let shared = Arc::clone(&record);
+    let outcome = quietly(|| Scenario::new(seed, dice, plan.clone(), shared).live());
+    let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+    let record = std::mem::take(&mut *record);
+    match outcome {
+        Ok((tally, digest)) => Ok(Outcome { tally, digest, script: record.script }),
+        Err(what) => {
+            let Record { script, taken } = record;
+            Err(Box::new(Failure { seed, plan: plan.clone(), what, script, taken }))
         }
-    };
-    let script = script.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Err(Box::new(Failure { seed, what, script }))
+    }
+}
+
+thread_local! {
+    /// What the panic of this thread's scenario said, and where.
+    static PANIC: std::cell::RefCell<Option<String>> = const { std::cell::RefCell::new(None) };
+    static IN_SCENARIO: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs it; a panic is an error, and prints nothing: it is told with its script, if it is told.
+fn quietly<T>(run: impl FnOnce() -> Check<T>) -> Check<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if IN_SCENARIO.get() {
+                PANIC.set(Some(info.to_string()));
+            } else {
+                usual(info);
+            }
+        }));
+    });
+    IN_SCENARIO.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(run));
+    IN_SCENARIO.set(false);
+    outcome.unwrap_or_else(|_| Err(PANIC.take().unwrap_or_else(|| "a panic".to_owned())))
 }
 
 impl Scenario {
-    fn new(seed: u64, script: Arc<Mutex<Vec<String>>>) -> Self {
-        let mut dice = Dice::new(seed);
+    fn new(seed: u64, mut dice: Dice, plan: Plan, record: Arc<Mutex<Record>>) -> Self {
         let clock = Clock::manual();
-        let setup = Setup::new(&mut dice);
+        let vary = (0..crate::plan::VARIATIONS.len() as u8).map(Step::Vary);
+        let vary: Vec<Step> = vary.filter(|step| plan.has(*step)).collect();
+        let setup = Setup::new(&mut dice, &vary);
         let disk = SimDisk::new(setup.config(seed, &clock, &mut dice));
+        record.lock().unwrap_or_else(PoisonError::into_inner).taken = vary;
         let mut scenario = Self {
+            seed,
+            plan,
             dice,
             setup,
             clock,
             disk,
             engine: None,
             oracle: Oracle::default(),
+            evidence: Evidence::default(),
             flights: Vec::new(),
-            script,
+            followers: Vec::new(),
+            leases: Vec::new(),
+            record,
             spared: Level::Written,
-            faulty: false,
-            armed: false,
+            doubtful: BTreeSet::new(),
+            latched: BTreeSet::new(),
+            before: SimStats::default(),
+            troubled: false,
             frozen: false,
+            stuck: false,
             serial: 0,
             names: 0,
             tally: Tally::default(),
@@ -138,210 +261,110 @@ impl Scenario {
     }
 
     fn note(&mut self, line: impl Into<String>) {
-        self.script.lock().unwrap_or_else(PoisonError::into_inner).push(line.into());
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        record.script.push(line.into());
     }
 
-    fn live(mut self) -> Check<Outcome> {
-        let lives = self.dice.within(1, LIVES);
+    /// Whether the plan has this step; if so, chance is the step's from now on.
+    fn begin(&mut self, step: Step) -> bool {
+        if !self.plan.has(step) {
+            return false;
+        }
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).taken.push(step);
+        self.dice.begin(self.seed, step.number());
+        true
+    }
+
+    fn live(mut self) -> Check<(Tally, u64)> {
+        let lives = self.dice.within(1, LIVES) as u8;
         for life in 0..lives {
+            if !self.begin(Step::Life(life)) {
+                continue;
+            }
+            let shape = Shape::new(&mut self.dice);
             self.note(format!("life {life}"));
-            self.open()?;
-            self.act()?;
+            self.open(life, shape)?;
+            self.act(life, shape)?;
+            self.dice.begin(self.seed, u64::from(life) << 32 | 1);
             self.end()?;
         }
-        self.open()?;
+        self.dice.begin(self.seed, u64::from(lives) << 32 | 1);
+        let shape = Shape::new(&mut self.dice);
+        self.note("the last life");
+        self.open(lives, shape)?;
+        self.dice.begin(self.seed, u64::from(lives) << 32 | 2);
         self.append_after_all()?;
         self.finish(true)?;
+        verify(&self.disk)?;
+        self.evidence.look(&self.disk)?;
         let stats = self.disk.stats();
         if stats.changed_in_flight > 0 {
             return Err("bytes of a write changed while it was in flight".to_owned());
         }
         self.tally.sim += stats;
         self.tally.scenarios += 1;
-        Ok(Outcome { tally: self.tally, digest: self.disk.digest() })
+        Ok((self.tally, self.disk.digest()))
     }
 
     fn engine(&self) -> &Engine {
         self.engine.as_ref().expect("an engine is open")
     }
 
-    /// Opens, through any number of kills during recovery, and holds the result against the oracle.
-    fn open(&mut self) -> Check {
-        let shards = self.setup.shards;
-        self.setup.vary(&mut self.dice);
-        self.note(format!("  {} shards", self.setup.shards));
-        self.tally.resharded += u64::from(shards != self.setup.shards);
-        let mut kills = if self.dice.chance(50) { self.dice.within(1, 3) } else { 0 };
-        loop {
-            if kills > 0 {
-                let ops = self.dice.pick(&[5, 20, 60, 120]);
-                let after = self.dice.below(ops);
-                self.note(format!("  killed {after} operations into the open"));
-                self.disk.kill_after(after);
-            }
-            let opened =
-                Engine::open_simulated(&self.disk, self.setup.options(), self.clock.clone());
-            match opened {
-                Ok(engine) if kills == 0 => {
-                    self.engine = Some(engine);
-                    break;
-                }
-                Ok(engine) => {
-                    // The kill comes later than recovery: let it come to nothing.
-                    drop(engine);
-                    self.tally.kills_after_open += 1;
-                }
-                Err(error) if kills == 0 && self.armed => {
-                    self.note(format!("  open: {error}"));
-                    self.crash();
-                    kills = 1;
-                }
-                Err(error) if kills == 0 => return Err(format!("open: {error}")),
-                Err(_) => self.tally.kills_in_recovery += 1,
-            }
-            kills -= 1;
-            self.crash();
-        }
-        self.check_lost()?;
-        let spared = if self.faulty { Level::Durable } else { self.spared };
-        let engine = self.engine.clone().expect("just opened");
-        self.oracle.recovered(&engine, spared)?;
-        self.tally.spread += self.oracle.spread();
-        self.spared = Level::Written;
-        self.faulty = self.armed;
-        self.setup.troubled = self.armed;
-        self.frozen = false;
-        self.tally.recoveries += 1;
-        Ok(())
+    /// Whether nobody hears what the engine says any more.
+    fn is_dead(&self) -> bool {
+        self.disk.is_killed()
     }
 
-    /// After nothing but kills the rings hold everything that was committed.
-    fn check_lost(&mut self) -> Check {
-        for log in self.engine().metrics().logs {
-            self.tally.note_recovery(&log.recovery);
-            let lost = log.recovery.lost_bytes;
-            if lost > 0 && self.spared == Level::Written && !self.faulty {
-                return Err(format!("{}: {lost} bytes lost by a process kill", log.log));
-            }
+    fn act(&mut self, life: u8, shape: Shape) -> Check {
+        if shape.kill && self.begin(Step::Kill(life)) {
+            self.plan_kill();
         }
-        Ok(())
-    }
-
-    /// Ends the process, or the power.
-    fn crash(&mut self) {
-        let kind = self.dice.pick(&[Crash::Process, Crash::Power]);
-        self.note(format!("  crash: {kind:?}"));
-        if kind == Crash::Power {
-            self.spared = Level::Durable;
-        }
-        let old =
-            std::mem::replace(&mut self.disk, SimDisk::new(ringlog::sim::SimConfig::default()));
-        self.disk = old.crash(kind);
-        self.disk.set_condition(Condition::Normal);
-        self.flights.clear();
-        self.engine = None;
-        self.armed = false;
-        self.tally.crashes += 1;
-    }
-
-    fn act(&mut self) -> Check {
-        if self.dice.chance(60) {
-            let range = self.dice.pick(&[20, 100, 400, 1000]);
-            let after = self.dice.below(range);
-            self.note(format!("  to be killed in {after} operations"));
-            self.disk.kill_after(after);
-        }
-        for _ in 0..self.dice.within(1, ACTIONS_MAX) {
-            if self.disk.is_killed() {
+        for at in 0..shape.actions {
+            if self.is_dead() || self.dice.is_used_up() {
                 break;
             }
-            self.action()?;
-        }
-        Ok(())
-    }
-
-    /// The end of a life.
-    fn end(&mut self) -> Check {
-        for log in self.engine().metrics().logs {
-            self.tally.recycled += log.segments_recycled;
-            self.tally.removed += log.segments_removed;
-        }
-        if self.disk.is_killed() || self.dice.chance(60) {
-            self.crash();
-            return Ok(());
-        }
-        let close = self.dice.chance(60);
-        self.finish(close)?;
-        if self.disk.is_killed() || self.dice.chance(30) {
-            // What a clean close left is durable, directory entries included.
-            self.crash();
-        }
-        Ok(())
-    }
-
-    /// Closes, or just drops, an engine on a disk that works.
-    fn finish(&mut self, close: bool) -> Check {
-        self.thaw();
-        self.disk.set_condition(Condition::Normal);
-        self.note(if close { "  close" } else { "  drop" });
-        let engine = self.engine.take().expect("an engine is open");
-        if close {
-            match engine.close(CLOSE) {
-                Ok(()) => {
-                    self.settle_all()?;
-                    self.oracle.closed();
-                    self.tally.closes += 1;
-                }
-                Err(error) if self.explained(&error) => {}
-                Err(error) => return Err(format!("close: {error}")),
+            if self.begin(Step::Act(life, at)) {
+                self.action()?;
             }
         }
-        self.flights.clear();
-        drop(engine);
-        // A kill that has not come by now comes to nothing.
-        if !self.disk.is_killed() {
-            self.disk.kill_after(u64::MAX >> 1);
-        }
         Ok(())
     }
 
-    /// Looks at every append in flight; after a clean close each must be answered.
-    fn settle_all(&mut self) -> Check {
-        for at in (0..self.flights.len()).rev() {
-            self.poll(at)?;
-        }
-        if self.flights.iter().any(|flight| flight.first.is_some()) {
-            return Err("an append that was claimed is not answered after a close".to_owned());
-        }
-        Ok(())
-    }
-
-    fn thaw(&mut self) {
-        if std::mem::take(&mut self.frozen) {
-            self.disk.thaw();
+    /// Which logs' data a failure of the device has left in doubt.
+    fn note_doubtful(&mut self) {
+        for path in self.disk.take_doubtful() {
+            if let Some((log, _)) = path.split_once('/')
+                && std::path::Path::new(&path).extension().is_some_and(|end| end == "log")
+            {
+                self.doubtful.insert(log.to_owned());
+            }
         }
     }
 
-    /// A recovered engine takes appends and closes.
-    fn append_after_all(&mut self) -> Check {
-        if self.oracle.topics.is_empty() {
-            self.create_topic(Flush::Sync)?;
+    /// Whether this error is of the class that what this life has met explains; others are bugs.
+    fn explained(&mut self, error: &Error) -> bool {
+        self.note_doubtful();
+        if let Error::Latched { log, .. } = error {
+            self.latched.insert(log.clone());
         }
-        for name in self.usable() {
-            self.append_one(&name)?;
-        }
-        Ok(())
-    }
-
-    /// Whether this error is one that the faults of this life explain; others are bugs.
-    fn explained(&self, error: &Error) -> bool {
-        self.disk.is_killed()
-            || self.faulty
+        let (now, before) = (self.disk.stats(), self.before);
+        let failed = now.failed_eio > before.failed_eio || now.failed_emfile > before.failed_emfile;
+        self.is_dead()
             || match error {
-                Error::Timeout { .. } => self.frozen || !self.flights.is_empty(),
+                Error::Timeout { .. } => {
+                    self.frozen || self.stuck || self.troubled || !self.flights.is_empty()
+                }
                 Error::Busy { .. } => true,
-                Error::NoSpace { .. } | Error::ReadOnly { .. } | Error::Io { .. } => {
-                    self.setup.troubled
+                Error::Latched { log, .. } => self.doubtful.contains(log),
+                Error::NoSpace { .. } => now.failed_enospc > before.failed_enospc,
+                Error::ReadOnly { .. } => now.failed_erofs > before.failed_erofs,
+                Error::Io { .. } => failed,
+                Error::PartlyAppended { parts, .. } => {
+                    let errors: Vec<Error> = parts
+                        .iter()
+                        .filter_map(|part| part.result.as_ref().err().cloned())
+                        .collect();
+                    errors.iter().all(|error| self.explained(error))
                 }
                 _ => false,
             }

@@ -6,6 +6,7 @@ use ringlog::sim::{Order, SimConfig};
 use ringlog::{Clock, Engine, Options};
 
 use crate::dice::Dice;
+use crate::plan::Step;
 
 const KIB: u64 = 1 << 10;
 
@@ -22,12 +23,12 @@ pub struct Setup {
     spares: usize,
     pub(super) shards: usize,
     file_ring: bool,
-    /// Space or permission was taken away in this life.
-    pub(super) troubled: bool,
+    /// What is other than the simplest.
+    vary: Vec<Step>,
 }
 
 impl Setup {
-    pub(super) fn new(dice: &mut Dice) -> Self {
+    pub(super) fn new(dice: &mut Dice, vary: &[Step]) -> Self {
         let mut setup = Self {
             max_payload: 24 * KIB as usize,
             ring: 64 * KIB as usize,
@@ -39,15 +40,19 @@ impl Setup {
             spares: 0,
             shards: 1,
             file_ring: dice.chance(80),
-            troubled: false,
+            vary: vary.to_vec(),
         };
         setup.vary(dice);
         setup
     }
 
+    /// Whether this of [`VARIATIONS`](crate::plan::VARIATIONS) is there.
+    fn varies(&self, at: u8) -> bool {
+        self.vary.contains(&Step::Vary(at))
+    }
+
     /// Every open may be with other options.
     pub(super) fn vary(&mut self, dice: &mut Dice) {
-        self.troubled = false;
         self.shards = dice.pick(&[1, 1, 2, 3]);
         if self.segment > 0 && dice.chance(70) {
             return;
@@ -66,21 +71,23 @@ impl Setup {
             .segment_bytes(self.segment)
             .ring_bytes(self.ring)
             .group_bytes(self.group)
-            .groups_in_flight(self.in_flight)
+            .groups_in_flight(if self.varies(3) { self.in_flight } else { 1 })
             .async_window(self.window_bytes, Duration::from_millis(self.window_ms))
             .max_payload_bytes(self.max_payload)
-            .spare_segments(self.spares)
-            .shards(self.shards)
+            .spare_segments(if self.varies(4) { self.spares } else { 0 })
+            .shards(if self.varies(0) { self.shards } else { 1 })
             .append_timeout(Duration::from_millis(500))
             .close_timeout(Duration::from_millis(50))
     }
 
     pub(super) fn config(&self, seed: u64, clock: &Clock, dice: &mut Dice) -> SimConfig {
+        let order = dice.pick(&[Order::Any, Order::Any, Order::Submitted]);
+        let latency_us = dice.pick(&[0, 200, 5000]);
         SimConfig {
             sector: dice.pick(&[512, 512, 4096]),
             fua: dice.chance(75),
-            order: dice.pick(&[Order::Any, Order::Any, Order::Submitted]),
-            latency_max: Duration::from_micros(dice.pick(&[0, 200, 5000])),
+            order: if self.varies(2) { order } else { Order::Submitted },
+            latency_max: Duration::from_micros(if self.varies(1) { latency_us } else { 0 }),
             clock: clock.clone(),
             no_file_ring: (!self.file_ring).then(|| "asked for".to_owned()),
             ring_snapshot_every: dice.pick(&[16, 64, 256]),

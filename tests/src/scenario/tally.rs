@@ -1,7 +1,7 @@
 //! How much was run and what was met.
 
 use ringlog::Recovery;
-use ringlog::sim::SimStats;
+use ringlog::sim::{Moment, SimStats};
 
 macro_rules! tally {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -11,6 +11,8 @@ macro_rules! tally {
             $($(#[$doc])* pub $name: u64,)*
             /// What the disks met.
             pub sim: SimStats,
+            /// Kills by the moment at which they came, as in [`Moment::ALL`].
+            pub moments: [u64; Moment::ALL.len()],
         }
 
         impl Tally {
@@ -18,6 +20,9 @@ macro_rules! tally {
             pub fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
                 self.sim += other.sim;
+                for (sum, more) in self.moments.iter_mut().zip(other.moments) {
+                    *sum += more;
+                }
             }
 
             fn own(&self) -> Vec<(&'static str, u64)> {
@@ -38,6 +43,10 @@ tally! {
     kills_in_recovery,
     /// Kills that came after the open had succeeded, before anything else.
     kills_after_open,
+    /// Opens that failed because the device did, or had no space.
+    failed_opens,
+    /// Second reopenings that found the same.
+    identical,
     /// Opens with another number of shards than before.
     resharded,
     /// Topics found on several logs.
@@ -60,12 +69,32 @@ tally! {
     acked_durable,
     /// Frames too large for a ring.
     large,
+    /// Batches that were compressed.
+    compressed,
+    /// Appends whose keys chose the partitions.
+    keyed,
     /// Appends refused with nothing written.
     refused,
+    /// Of these, by logs that were latched.
+    refused_latched,
+    /// Of these, for want of space.
+    refused_no_space,
     /// Appends whose outcome is unknown.
     unknown,
     /// Reads that were compared.
     reads,
+    /// Reads that a failing device did not answer.
+    reads_refused,
+    /// Reads of what a failed flush had given up.
+    reads_given_up,
+    /// Readers that stayed and went on.
+    followed,
+    /// Readers whose place was trimmed away.
+    followers_trimmed,
+    /// Batches held over the end of their engine.
+    leases,
+    /// Calls that made everything durable.
+    flushed,
     /// Trims.
     trims,
     /// Segments set aside to be recycled.
@@ -76,41 +105,51 @@ tally! {
     created,
     /// Topics deleted.
     deleted,
-    /// Lives in which a write or flush was made to fail.
-    faults,
-    /// Times without space, or read-only.
-    conditions,
+    /// Times without space.
+    full,
+    /// Times without permission.
+    read_only,
+    /// Devices that failed for good.
+    broken,
     /// Freezes.
     freezes,
+    /// Clocks set forwards.
+    jumps_ahead,
+    /// Clocks set backwards.
+    jumps_back,
 }
 
 impl Tally {
-    /// Every count with its name; none may be zero after many scenarios.
+    /// What happened to the engines, with names; none of it may be zero after many scenarios.
     pub fn rows(&self) -> Vec<(&'static str, u64)> {
-        let sim = &self.sim;
-        let mut rows = self.own();
-        rows.extend([
-            ("overtakes", sim.overtakes),
-            ("failed_writes", sim.failed_writes),
-            ("failed_flushes", sim.failed_flushes),
-            ("failed_others", sim.failed_others),
-            ("process_kills", sim.process_kills),
-            ("power_losses", sim.power_losses),
-            ("in_flight_landed", sim.in_flight_landed),
-            ("in_flight_torn", sim.in_flight_torn),
-            ("in_flight_dropped", sim.in_flight_dropped),
-            ("unstable_kept", sim.unstable_kept),
-            ("unstable_torn", sim.unstable_torn),
-            ("unstable_dropped", sim.unstable_dropped),
-            ("lengths_lost", sim.lengths_lost),
-            ("entries_kept", sim.entries_kept),
-            ("entries_lost", sim.entries_lost),
-            ("ring_pages_current", sim.ring_pages_current),
-            ("ring_pages_old", sim.ring_pages_old),
-            ("ring_pages_zero", sim.ring_pages_zero),
-            ("rings_short", sim.rings_short),
-        ]);
+        self.own()
+    }
+
+    /// What the disks did to them; neither may any of this.
+    pub fn faults(&self) -> Vec<(&'static str, u64)> {
+        let mut rows = self.sim.rows();
+        // Always a bug, and found out at once.
+        rows.retain(|(name, _)| *name != "changed_in_flight");
         rows
+    }
+
+    /// How often a process was killed at each moment; nor any of this.
+    pub fn moments(&self) -> Vec<(&'static str, u64)> {
+        Moment::ALL.iter().map(|moment| moment.name()).zip(self.moments).collect()
+    }
+
+    /// What was never met.
+    pub fn never(&self) -> Vec<&'static str> {
+        let all = [self.rows(), self.faults(), self.moments()].concat();
+        all.into_iter().filter(|(_, count)| *count == 0).map(|(name, _)| name).collect()
+    }
+
+    /// A process is about to be replaced; it was killed at this moment, if at one.
+    pub(super) fn note_kill(&mut self, at: Option<Moment>) {
+        let at = at.and_then(|at| Moment::ALL.iter().position(|moment| *moment == at));
+        if let Some(at) = at {
+            self.moments[at] += 1;
+        }
     }
 
     /// What one log's recovery did.

@@ -18,6 +18,7 @@ mod load;
 mod open;
 mod order;
 mod read;
+mod scrub;
 mod send;
 mod shards;
 mod times;

@@ -82,10 +82,13 @@ fn what_was_set_aside_is_not_overwritten_while_somebody_holds_readers() {
 fn a_reader_learns_whether_there_is_a_writer_and_disturbs_none() {
     let dir = tempfile::tempdir().unwrap();
     let disk = OsDisk::open(dir.path(), false).unwrap();
+    let writers = OsDisk::open(dir.path(), false).unwrap();
     assert!(!disk.has_writer().unwrap());
     for _ in 0..3 {
-        let lock = disk.lock(DEADLINE).unwrap();
+        let lock = writers.lock(DEADLINE).unwrap();
         assert!(disk.has_writer().unwrap());
+        // Somebody else, that is.
+        assert!(!writers.has_writer().unwrap());
         drop(lock);
         assert!(!disk.has_writer().unwrap());
     }

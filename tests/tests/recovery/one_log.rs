@@ -16,9 +16,13 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Several segments of `safe` in log-001, and `fast` in log-002; killed, or closed.
 fn made(seed: u64, close: bool) -> World {
+    made_of(seed, N, close)
+}
+
+fn made_of(seed: u64, n: u64, close: bool) -> World {
     let mut world = World::new(seed, |_| ());
     let engine = world.open();
-    append(&topic(&engine, "safe", Flush::Sync), 0, N, LEN);
+    append(&topic(&engine, "safe", Flush::Sync), 0, n, LEN);
     append(&topic(&engine, "fast", Flush::Async), 0, 20, LEN);
     if close {
         engine.close(SECOND).unwrap();
@@ -169,23 +173,39 @@ fn a_sealed_segment_that_is_missing_hides_what_it_had_and_no_more() {
 
 #[test]
 fn where_the_last_segment_is_missing_a_reader_is_told_and_not_that_the_end_is_there() {
-    let world = made(5, false);
-    let segments = world.named("log-001/", ".log");
-    let has = |segment: &&String| {
-        let bytes = world.disk.read_file(segment).unwrap();
-        bytes.windows(6).any(|window| window == b"value ")
+    let last_of = |world: &World| {
+        let has = |segment: &String| {
+            let bytes = world.disk.read_file(segment).unwrap();
+            bytes.windows(6).any(|window| window == b"value ")
+        };
+        let mut segments = world.named("log-001/", ".log");
+        let count = segments.iter().rposition(has).unwrap() + 1;
+        let beyond = segments.split_off(count);
+        (segments, beyond)
     };
-    let last = segments.iter().rfind(has).unwrap().clone();
-    let keep: Vec<_> = segments.iter().filter(|name| **name < last).cloned().collect();
-    for name in segments.iter().filter(|name| **name >= last) {
-        world.remove(name);
+    // So many that the next segment was made already.
+    let mut worlds = (N - 20..N).rev().map(|n| made_of(5, n, false));
+    let world = worlds.find(|world| !last_of(world).1.is_empty()).unwrap();
+    let (mut segments, beyond) = last_of(&world);
+    let last = segments.pop().unwrap();
+    assert!(segments.len() > 2);
+    world.remove(&last);
+    // It is there or not, and has nothing in it.
+    let without = world.fork(0);
+    for name in &beyond {
+        without.remove(name);
     }
-    assert!(keep.len() > 2);
+    for world in [world, without] {
+        check_hidden_end(&world, &last);
+    }
+}
+
+fn check_hidden_end(world: &World, last: &String) {
     let engine = world.open();
     let safe = topic(&engine, "safe", Flush::Sync);
     let (got, error) = readable(&safe);
     assert!(!got.is_empty() && got == expected(N, LEN)[..got.len()]);
-    assert!(damaged_file(&error.unwrap()).ends_with(&last));
+    assert!(damaged_file(&error.unwrap()).ends_with(last));
     let end = Offset(got.len() as u64);
     for refused in [
         safe.reader(Start::Offset(end)).unwrap().next_batch().map(drop).unwrap_err(),
@@ -194,7 +214,7 @@ fn where_the_last_segment_is_missing_a_reader_is_told_and_not_that_the_end_is_th
         safe.info().map(drop).unwrap_err(),
         safe.append(Record::new(b"more")).map(drop).unwrap_err(),
     ] {
-        assert!(damaged_file(&refused).ends_with(&last), "{refused}");
+        assert!(damaged_file(&refused).ends_with(last), "{refused}");
     }
     assert_others_work(&engine, 0);
 }

@@ -62,6 +62,7 @@ pub enum Command {
     Read(Read),
     Dump(Dump),
     Verify(Verify),
+    Repair(Repair),
     Doctor(Doctor),
     Bench(Bench),
 }
@@ -254,6 +255,31 @@ Examples:
   ringlog --data data verify
   ringlog --data data verify --json")]
 pub struct Verify {
+    /// One JSON object instead
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Say what is damaged, lost and could be done about it; with `--yes` do it
+///
+/// Takes the lock, and is refused beside a writer. Rebuilds indexes, restores a bad copy from the
+/// good one, cuts torn tails, and lets a log with damage go on behind it. Destroys nothing: what it
+/// replaces is kept beside it as `*.damaged`, and damaged records stay where they are. Ends with 3
+/// if something is left to do or beyond repair.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ringlog --data data repair
+  ringlog --data data repair --export salvaged
+  ringlog --data data repair --yes --json")]
+pub struct Repair {
+    /// Do it, and not only say what would be done
+    #[arg(long)]
+    pub yes: bool,
+    /// Write what can be read of damaged logs into this directory: for each partition one file of
+    /// Kafka's RecordBatch v2, one after another
+    #[arg(long, value_name = "DIR")]
+    pub export: Option<PathBuf>,
     /// One JSON object instead
     #[arg(long)]
     pub json: bool,

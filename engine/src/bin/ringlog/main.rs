@@ -16,6 +16,7 @@ mod output;
 mod progress;
 mod read;
 mod record;
+mod repair;
 mod session;
 mod stat;
 mod topics;
@@ -62,6 +63,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Read(args) => read::run(place, args, &interrupt),
         Command::Dump(args) => dump::run(place, args, &interrupt),
         Command::Verify(args) => verify::run(place, args),
+        Command::Repair(args) => repair::run(place, args),
         Command::Bench(args) => bench::run(place, args, &interrupt),
         Command::Doctor(args) => doctor::run(place, args),
     }

@@ -78,6 +78,17 @@ fn metrics(
         recovery.cut_bytes,
         recovery.lost_bytes,
     ))?;
+    let scrub = &log.scrub;
+    if scrub.bytes > 0 {
+        output.line(format_args!(
+            "  scrub      {} bytes read, {} passes completed",
+            scrub.bytes, scrub.passes
+        ))?;
+    }
+    if let Some(damage) = &scrub.damage {
+        let places = scrub.damaged_places;
+        output.line(format_args!("  damaged    {places} places in sealed segments: {damage}"))?;
+    }
     for trouble in log.stopped.iter().chain(&log.upkeep_error) {
         output.line(format_args!("  trouble    {trouble}"))?;
     }

@@ -1,11 +1,14 @@
 //! What kind of filesystem the data directory is on, and what may be promised there. Owns nothing;
-//! reads `statfs`, `statx` and the mount table, and tries `O_DIRECT` on a file without a name. Must
-//! never call a filesystem durable that is known not to be.
+//! reads `statfs`, `statx` and the mount table, looks at what lies below ([`below`]), and tries
+//! `O_DIRECT` on a file without a name. Must never call a filesystem durable that is known not to
+//! be.
+
+mod below;
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use crate::buf::AlignedBuf;
@@ -64,10 +67,18 @@ const KNOWN: &[(u32, &str, Kind)] = &[
 pub(super) fn find_out(dir: BorrowedFd<'_>, try_out: bool) -> DiskFacts {
     let magic = rustix::fs::fstatfs(dir).map_or(0, |stat| stat.f_type as u32);
     let (filesystem, kind) = classify(magic);
-    let overlay = (kind == Kind::Overlay).then(|| overlay_volatile(dir)).flatten();
+    let found = || {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let mount = mount_of(dir, &mounts)?;
+        if kind == Kind::Overlay {
+            overlay_volatile(&mount, &mounts)
+        } else {
+            below::volatile(dir, &mount)
+        }
+    };
     DiskFacts {
         direct_io: try_out && takes_direct_io(dir),
-        volatile: volatile_reason(&filesystem, kind).or(overlay),
+        volatile: volatile_reason(&filesystem, kind).or_else(found),
         no_file_ring: no_file_ring_reason(&filesystem, kind),
         filesystem,
     }
@@ -97,32 +108,56 @@ fn no_file_ring_reason(name: &str, kind: Kind) -> Option<String> {
     }
 }
 
+/// A line of the mount table.
+#[derive(Debug, PartialEq, Eq)]
+struct Mount<'m> {
+    source: &'m str,
+    /// The filesystem's own options, not those of this mount.
+    options: &'m str,
+}
+
+impl Mount<'_> {
+    fn has_option(&self, name: &str) -> bool {
+        self.options.split(',').any(|option| option == name)
+    }
+}
+
 /// Whether an overlay was mounted `volatile`, or its upper layer is one that keeps nothing.
-fn overlay_volatile(dir: BorrowedFd<'_>) -> Option<String> {
-    let stat = rustix::fs::statx(dir, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let device = format!("{}:{}", stat.stx_dev_major, stat.stx_dev_minor);
-    let by_id = stat.stx_mask & StatxFlags::MNT_ID.bits() != 0;
-    let id = by_id.then(|| stat.stx_mnt_id.to_string());
-    let options = super_options(&mounts, id.as_deref(), &device)?;
-    if options.split(',').any(|option| option == "volatile") {
+fn overlay_volatile(mount: &Mount<'_>, mounts: &str) -> Option<String> {
+    if mount.has_option("volatile") {
         return Some("the overlay is mounted volatile".to_owned());
     }
     // Often hidden inside a container; then nothing can be said.
-    let upper = options.split(',').find_map(|option| option.strip_prefix("upperdir="))?;
-    let magic = rustix::fs::statfs(upper).ok()?.f_type as u32;
+    let upper = mount.options.split(',').find_map(|option| option.strip_prefix("upperdir="))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let upper = rustix::fs::open(upper, flags, Mode::empty()).ok()?;
+    let magic = rustix::fs::fstatfs(&upper).ok()?.f_type as u32;
     let (name, kind) = classify(magic);
-    volatile_reason(&name, kind).map(|reason| format!("upper layer of the overlay: {reason}"))
+    volatile_reason(&name, kind)
+        .or_else(|| below::volatile(upper.as_fd(), &mount_of(upper.as_fd(), mounts)?))
+        .map(|reason| format!("upper layer of the overlay: {reason}"))
 }
 
-/// The filesystem's options of the mount with this id, else of one with this device.
-fn super_options<'m>(mounts: &'m str, id: Option<&str>, device: &str) -> Option<&'m str> {
+/// The mount that a directory is on.
+fn mount_of<'m>(dir: BorrowedFd<'_>, mounts: &'m str) -> Option<Mount<'m>> {
+    let stat = rustix::fs::statx(dir, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
+    let device = format!("{}:{}", stat.stx_dev_major, stat.stx_dev_minor);
+    let by_id = stat.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+    let id = by_id.then(|| stat.stx_mnt_id.to_string());
+    find_mount(mounts, id.as_deref(), &device)
+}
+
+/// The mount with this id, else one of this device.
+fn find_mount<'m>(mounts: &'m str, id: Option<&str>, device: &str) -> Option<Mount<'m>> {
     mounts.lines().find_map(|line| {
         let (mount, filesystem) = line.split_once(" - ")?;
         let mut fields = mount.split(' ');
         let (line_id, line_device) = (fields.next()?, fields.nth(1)?);
-        let found = id.map_or(line_device == device, |id| line_id == id);
-        found.then(|| filesystem.splitn(3, ' ').nth(2)).flatten()
+        if id.map_or(line_device != device, |id| line_id != id) {
+            return None;
+        }
+        let mut fields = filesystem.splitn(3, ' ').skip(1);
+        Some(Mount { source: fields.next()?, options: fields.next()? })
     })
 }
 
@@ -173,10 +208,11 @@ mod tests {
     fn mount_options_are_found_by_id_and_by_device() {
         let mounts = "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard\n\
             90 27 0:55 / /over rw - overlay overlay rw,lowerdir=/l,upperdir=/u,volatile\n";
-        let found = super_options(mounts, Some("90"), "0:0");
-        assert_eq!(found, Some("rw,lowerdir=/l,upperdir=/u,volatile"));
-        assert_eq!(super_options(mounts, None, "254:0"), Some("rw,discard"));
-        assert_eq!(super_options(mounts, Some("91"), "254:0"), None);
+        let found = find_mount(mounts, Some("90"), "0:0").unwrap();
+        assert!(found.has_option("volatile") && !found.has_option("vol"), "{found:?}");
+        let found = find_mount(mounts, None, "254:0");
+        assert_eq!(found, Some(Mount { source: "/dev/vda", options: "rw,discard" }));
+        assert_eq!(find_mount(mounts, Some("91"), "254:0"), None);
     }
 
     #[test]

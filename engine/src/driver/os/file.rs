@@ -8,15 +8,14 @@ use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{Advice, FallocateFlags, FileType, Mode, OFlags, fadvise};
+use rustix::fs::{Advice, FallocateFlags, Mode, OFlags, fadvise};
 use rustix::io::{Errno, ReadWriteFlags};
-use rustix::process::{Resource, getrlimit};
 
-use crate::buf::{AlignedBuf, SegmentMap};
+use crate::buf::{AlignedBuf, SegmentMap, check_file_size_limit, extents};
 use crate::driver::disk::{Descriptors, DiskFile, OpenMode};
 use crate::limits::GROUP_ALIGN;
 
-use super::FILE_MODE;
+use super::{FILE_MODE, own, refused, regular};
 
 /// How much zero-filling writes at once.
 const ZERO_CHUNK_BYTES: usize = 256 << 10;
@@ -45,14 +44,19 @@ impl OsFile {
             OpenMode::Write => base | OFlags::RDWR,
             OpenMode::Create => base | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
         };
-        let buffered = rustix::fs::openat(dir, name, flags, FILE_MODE)?;
+        let buffered = rustix::fs::openat(dir, name, flags, FILE_MODE).map_err(refused)?;
+        let buffered = regular(buffered)?;
         let stat = rustix::fs::fstat(&buffered)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+        if mode == OpenMode::Create {
+            own(&buffered)?;
         }
         let mut second = None;
         if direct {
-            let flags = base | OFlags::RDWR | OFlags::DIRECT;
+            let flags = OFlags::DIRECT
+                | match mode {
+                    OpenMode::Read => flags,
+                    OpenMode::Write | OpenMode::Create => base | OFlags::RDWR,
+                };
             match rustix::fs::openat(dir, name, flags, Mode::empty()) {
                 Ok(fd) => {
                     let same = rustix::fs::fstat(&fd)?;
@@ -74,6 +78,20 @@ impl OsFile {
         self.buffered.as_fd()
     }
 
+    /// Reads whole pages around the page cache; where that is refused, through it, leaving nothing
+    /// there that nobody has mapped.
+    fn read_uncached(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        if let Some(direct) = &self.direct {
+            match read_pages(direct, buf, at) {
+                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {}
+                read => return read,
+            }
+        }
+        let read = self.read_at(buf, at)?;
+        let _ = fadvise(&self.buffered, at, NonZeroU64::new(read as u64), Advice::DontNeed);
+        Ok(read)
+    }
+
     /// Writes zeros over `from..to`, through the page cache.
     pub(super) fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
         check_file_size_limit(to)?;
@@ -88,14 +106,58 @@ impl OsFile {
     }
 }
 
-/// Fails with EFBIG if the process may not write up to `end`. The kernel's own EFBIG comes with
-/// SIGXFSZ, which kills a host that does not expect it, so every write of ours asks first. (A limit
-/// lowered from outside between this and the write is the only way left.)
-pub(crate) fn check_file_size_limit(end: u64) -> io::Result<()> {
-    match getrlimit(Resource::Fsize).current {
-        Some(limit) if end > limit => Err(Errno::FBIG.into()),
-        _ => Ok(()),
+/// A file that is only read, around the page cache; see [`Disk::open_uncached`].
+///
+/// [`Disk::open_uncached`]: crate::driver::disk::Disk::open_uncached
+#[derive(Debug)]
+pub(super) struct Uncached(OsFile);
+
+impl Uncached {
+    pub(super) fn open(dir: &OwnedFd, name: &str) -> io::Result<Self> {
+        OsFile::open(dir, name, OpenMode::Read, true).map(Self)
     }
+}
+
+impl DiskFile for Uncached {
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        self.0.read_uncached(buf, at)
+    }
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(Errno::BADF.into())
+    }
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Err(Errno::BADF.into())
+    }
+    fn sync(&self) -> io::Result<()> {
+        Err(Errno::BADF.into())
+    }
+    fn len_bytes(&self) -> io::Result<u64> {
+        self.0.len_bytes()
+    }
+    fn link_count(&self) -> io::Result<u64> {
+        self.0.link_count()
+    }
+    fn descriptors(&self) -> Option<Descriptors<'_>> {
+        None
+    }
+}
+
+/// Reads until `buf` is full or the file ends, which a read that is not of whole pages says.
+fn read_pages(file: &File, buf: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.read_at(&mut buf[done..], at + done as u64) {
+            Ok(n) => {
+                done += n;
+                if n == 0 || !n.is_multiple_of(GROUP_ALIGN) {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
 }
 
 fn is_aligned(data: &[u8], at: u64) -> bool {
@@ -161,6 +223,10 @@ impl DiskFile for OsFile {
     #[expect(clippy::useless_conversion, reason = "st_nlink is 32 bits on some architectures")]
     fn link_count(&self) -> io::Result<u64> {
         Ok(rustix::fs::fstat(&self.buffered)?.st_nlink.into())
+    }
+
+    fn shares_blocks(&self) -> io::Result<bool> {
+        extents::are_shared(&self.buffered)
     }
 
     fn descriptors(&self) -> Option<Descriptors<'_>> {

@@ -24,7 +24,7 @@ use crate::buf::ofd;
 use crate::driver::disk::LockGuard;
 use crate::error::{Error, Result};
 
-use super::{FILE_MODE, check_file_size_limit};
+use super::{check_file_size_limit, open_or_make};
 
 const LOCK_NAME: &str = "LOCK";
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -72,7 +72,7 @@ pub(super) fn acquire(dir: &OwnedFd, root: &Path, wait: Duration) -> Result<Lock
     let started = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        let file = open(dir).map_err(failed)?;
+        let file = open_or_make(dir, LOCK_NAME).map(File::from).map_err(failed)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             // Whoever removed or replaced LOCK meanwhile has left us a lock that no one else will
             // meet; take the one that has the name.
@@ -97,11 +97,6 @@ pub(super) fn is_held(dir: &OwnedFd) -> io::Result<bool> {
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno.into()),
     }
-}
-
-fn open(dir: &OwnedFd) -> io::Result<File> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::openat(dir, LOCK_NAME, flags, FILE_MODE)?))
 }
 
 fn is_current(dir: &OwnedFd, file: &File) -> io::Result<bool> {

@@ -12,15 +12,13 @@ use rustix::io::Errno;
 
 use crate::driver::disk::ReadersGuard;
 
-use super::FILE_MODE;
+use super::{open_or_make, refused};
 
 const NAME: &str = "READERS";
 
 /// Makes the file if it is not there.
 pub(super) fn make(dir: &OwnedFd) -> io::Result<()> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(dir, NAME, flags, FILE_MODE)?;
-    Ok(())
+    open_or_make(dir, NAME).map(drop)
 }
 
 fn open(dir: &OwnedFd) -> io::Result<Option<File>> {
@@ -28,7 +26,7 @@ fn open(dir: &OwnedFd) -> io::Result<Option<File>> {
     match rustix::fs::openat(dir, NAME, flags, Mode::empty()) {
         Ok(file) => Ok(Some(File::from(file))),
         Err(Errno::NOENT | Errno::ACCESS) => Ok(None),
-        Err(errno) => Err(errno.into()),
+        Err(errno) => Err(refused(errno)),
     }
 }
 

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -21,6 +21,8 @@ const EVENTS_BYTES: usize = 16 << 10;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Watch {
+    /// Open for as long as `root` may name it by its number.
+    _dir: OwnedFd,
     root: PathBuf,
     inotify: OwnedFd,
     end: Waker,
@@ -29,11 +31,19 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// `None` where the kernel gives none: there is a limit for each user.
-    pub(super) fn new(root: PathBuf) -> io::Result<Option<Self>> {
+    /// Watches the directory that is open as `dir`, at `root` when it was opened. `None` where the
+    /// kernel gives no watch: there is a limit for each user.
+    pub(super) fn new(dir: BorrowedFd<'_>, root: &Path) -> io::Result<Option<Self>> {
+        // The kernel asks for a path. That of the descriptor leads to the directory even if it has
+        // been renamed, and another stands in its place.
+        let dir = dir.try_clone_to_owned()?;
+        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
+        let root = if by_descriptor.is_dir() { by_descriptor } else { root.to_path_buf() };
+
         let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
         let Ok(inotify) = inotify::init(flags) else { return Ok(None) };
-        let watch = Self { root, inotify, end: Waker::new()?, logs: Mutex::default() };
+        let logs = Mutex::default();
+        let watch = Self { _dir: dir, root, inotify, end: Waker::new()?, logs };
         // LOCK is written by whoever becomes the writer.
         let flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MODIFY;
         if inotify::add_watch(&watch.inotify, &watch.root, flags | WatchFlags::ONLYDIR).is_err() {

@@ -65,16 +65,23 @@ impl State {
             nodes: self.nodes.iter().map(|(id, node)| (*id, copy(node))).collect(),
             in_flight,
             faults: self.faults.clone(),
+            sticking: self.sticking.clone(),
+            doubtful: self.doubtful.clone(),
             locked: false,
             readers: 0,
             kill_at: None,
+            kill_at_moment: None,
             killed: false,
+            killed_at: None,
             ..*self
         }
     }
 
     fn crash(&mut self, crash: Crash) {
         self.faults.clear();
+        self.sticking.clear();
+        self.doubtful.clear();
+        self.break_at = None;
         self.frozen = false;
         self.ops = 0;
         match crash {

@@ -14,12 +14,13 @@ use super::dir::{Dir, NodeId};
 use super::file::Content;
 use super::ring::Ring;
 use super::state::{Fate, Fault, Node, State, killed};
-use super::{Condition, FaultError, FaultOp, SimConfig, SimStats};
+use super::{Condition, FaultError, FaultOp, Moment, SimConfig, SimStats};
 use crate::buf::RingMap;
 use crate::driver::disk::{
     Descriptors, DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode, ReadersGuard,
 };
 use crate::error::{Error, Result};
+use crate::moment;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -60,7 +61,12 @@ impl SimDisk {
     fn op<T>(&self, run: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
         let mut state = self.shared.state.lock();
         let fate = state.enter()?;
-        let result = run(&mut state);
+        let result = if state.condition == Condition::Broken {
+            state.stats.broken_ops += 1;
+            state.check_condition(false).and_then(|()| run(&mut state))
+        } else {
+            run(&mut state)
+        };
         match fate {
             Fate::Lives => result,
             Fate::Dies => Err(killed()),
@@ -75,6 +81,35 @@ impl SimDisk {
     /// and every later one fails. Every call of the disk, its files and its drivers counts.
     pub fn kill_after(&self, ops: u64) {
         self.control(|state| state.kill_at = Some(state.ops + ops));
+    }
+
+    /// Kills the process when it comes past `moment` on this thread for the `nth` time from now on
+    /// (1: the next).
+    ///
+    /// # Panics
+    /// If `nth` is 0.
+    pub fn kill_at(&self, moment: Moment, nth: u64) {
+        assert!(nth > 0, "the next time is number 1");
+        self.control(|state| state.kill_at_moment = Some((moment, nth)));
+        let disk = Arc::downgrade(&self.shared);
+        moment::set_hook(Box::new(move |moment| {
+            if let Some(shared) = disk.upgrade() {
+                shared.state.lock().pass_moment(moment);
+            }
+        }));
+    }
+
+    /// Takes back a kill that has not come.
+    pub fn kill_never(&self) {
+        self.control(|state| {
+            state.kill_at = None;
+            state.kill_at_moment = None;
+        });
+    }
+
+    /// The moment at which the process was killed, if it was one.
+    pub fn killed_at(&self) -> Option<Moment> {
+        self.control(|state| state.killed_at)
     }
 
     /// Whether the process is dead: killed, or a crash has handed the disk on.
@@ -101,9 +136,52 @@ impl SimDisk {
         self.control(|state| state.faults.push(Fault { op, countdown: nth, error }));
     }
 
+    /// The `nth` op of this kind that a driver submits from now on (1: the next) never completes: a
+    /// crash finds it in flight. Only [`FaultOp::Write`] and [`FaultOp::Flush`] can.
+    ///
+    /// # Panics
+    /// If `nth` is 0.
+    pub fn stick_nth(&self, op: FaultOp, nth: u64) {
+        assert!(nth > 0, "the next op is number 1");
+        self.control(|state| state.sticking.push((op, nth)));
+    }
+
+    /// Lets `ops` more operations happen, then everything fails with EIO, until the condition is
+    /// set anew.
+    pub fn break_after(&self, ops: u64) {
+        self.control(|state| state.break_at = Some(state.ops + ops));
+    }
+
+    /// The files, by path, of which a write or flush has failed since this was last asked, or a
+    /// crash: what they hold is in doubt.
+    pub fn take_doubtful(&self) -> Vec<String> {
+        self.control(|state| {
+            let doubtful = std::mem::take(&mut state.doubtful);
+            if doubtful.is_empty() {
+                return Vec::new();
+            }
+            let all = state.paths().into_iter();
+            all.filter(|(_, id)| doubtful.contains(id)).map(|(path, _)| path).collect()
+        })
+    }
+
     /// Makes the filesystem full, read-only, or well again.
     pub fn set_condition(&self, condition: Condition) {
-        self.control(|state| state.condition = condition);
+        self.control(|state| {
+            state.condition = condition;
+            state.break_at = None;
+        });
+    }
+
+    /// Takes back every fault that is still to come, and every condition.
+    pub fn mend(&self) {
+        self.control(|state| {
+            state.faults.clear();
+            state.sticking.clear();
+            state.condition = Condition::Normal;
+            state.break_at = None;
+            state.frozen = false;
+        });
     }
 
     /// Ops do not complete until [`thaw`](Self::thaw). The slow path goes on.
@@ -218,15 +296,31 @@ impl State {
         Ok(names.into_iter().map(entry).collect())
     }
 
+    /// Every file and ring with its whole path.
+    fn paths(&self) -> Vec<(String, NodeId)> {
+        let mut all = Vec::new();
+        let mut todo = vec![(String::new(), super::state::ROOT)];
+        while let Some((prefix, dir)) = todo.pop() {
+            let Some(Node::Dir(dir)) = self.nodes.get(&dir) else { continue };
+            for (name, node) in dir.entries() {
+                match self.nodes.get(&node) {
+                    Some(Node::Dir(_)) => todo.push((format!("{prefix}{name}/"), node)),
+                    _ => all.push((format!("{prefix}{name}"), node)),
+                }
+            }
+        }
+        all
+    }
+
     fn write_now(&mut self, node: NodeId, data: &[u8], at: u64) -> io::Result<()> {
         if let Some(Node::Ring(ring)) = self.nodes.get(&node) {
             return ring.write(data, at);
         }
         let grows = at + data.len() as u64 > self.file(node)?.len();
-        self.check_condition(grows)?;
-        if let Some(error) = self.fault(FaultOp::Write) {
-            self.land_torn(node, data, at);
-            return Err(error.into());
+        let fault = self.fault(FaultOp::Write);
+        if let Err(error) = self.data_fault(fault, grows) {
+            self.write_failed(node, data, at);
+            return Err(error);
         }
         if self.killed {
             self.land_torn(node, data, at);
@@ -244,11 +338,11 @@ impl State {
         if let Some(Node::Ring(_)) = self.nodes.get(&node) {
             return Ok(());
         }
-        self.check_condition(false)?;
         let before = self.next_tick();
-        if let Some(error) = self.fault(FaultOp::Flush) {
+        let fault = self.fault(FaultOp::Flush);
+        if let Err(error) = self.data_fault(fault, false) {
             self.flush_failed(node, before);
-            return Err(error.into());
+            return Err(error);
         }
         self.stats.flushes += 1;
         self.flushed(node, before)
@@ -286,6 +380,7 @@ impl Disk for SimDisk {
 
     fn list(&self, dir: &str) -> io::Result<Vec<DirEntry>> {
         self.op(|state| {
+            state.check_fault(FaultOp::Look)?;
             let dir = state.find(dir)?;
             Ok(state.entries(dir)?.into_iter().map(|(entry, _)| entry).collect())
         })
@@ -298,14 +393,17 @@ impl Disk for SimDisk {
                 return state.dir(found).map(drop).map_err(|_| Errno::EXIST.into());
             }
             state.check_condition(true)?;
-            let node = state.add(Node::Dir(Dir::default()));
-            state.dir(parent)?.set(name, node);
-            Ok(())
+            state.name(|state| {
+                let node = state.add(Node::Dir(Dir::default()));
+                state.dir(parent)?.set(name, node);
+                Ok(())
+            })
         })
     }
 
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<FileRef> {
         let node = self.op(|state| {
+            state.check_fault(FaultOp::Look)?;
             let (dir, name) = state.parent(path)?;
             let found = state.dir(dir)?.get(name);
             match (found, mode) {
@@ -320,7 +418,10 @@ impl Disk for SimDisk {
                 (None, OpenMode::Create) => {
                     state.check_condition(true)?;
                     let node = state.add(Node::File(Content::new(state.config.sector)));
-                    state.dir(dir)?.set(name, node);
+                    state.name(|state| {
+                        state.dir(dir)?.set(name, node);
+                        Ok(())
+                    })?;
                     Ok(node)
                 }
                 (None, _) => Err(Errno::NOENT.into()),
@@ -338,10 +439,11 @@ impl Disk for SimDisk {
             if dir != to_dir {
                 return Err(Errno::XDEV.into());
             }
-            let entries = state.dir(dir)?;
-            let node = entries.get(from).ok_or(Errno::NOENT)?;
-            entries.rename(from, to, node);
-            Ok(())
+            let node = state.dir(dir)?.get(from).ok_or(Errno::NOENT)?;
+            state.name(|state| {
+                state.dir(dir)?.rename(from, to, node);
+                Ok(())
+            })
         })
     }
 
@@ -353,8 +455,10 @@ impl Disk for SimDisk {
             if matches!(state.nodes[&node], Node::Dir(_)) {
                 return Err(Errno::ISDIR.into());
             }
-            state.dir(dir)?.remove(name, node);
-            Ok(())
+            state.name(|state| {
+                state.dir(dir)?.remove(name, node);
+                Ok(())
+            })
         })
     }
 
@@ -374,7 +478,7 @@ impl Disk for SimDisk {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, why.clone()));
             }
             state.check_condition(true)?;
-            state.check_fault(FaultOp::Allocate)?;
+            state.check_fault(FaultOp::Ring)?;
             let (dir, name) = state.parent(path)?;
             let ring = Ring::new(len)?;
             let map = ring.map()?;
@@ -385,14 +489,17 @@ impl Disk for SimDisk {
     }
 
     fn open_ring(&self, path: &str) -> io::Result<Option<RingMap>> {
-        self.op(|state| match state.find(path) {
-            Ok(id) => match &state.nodes[&id] {
-                Node::Ring(ring) => ring.map().map(Some),
-                // A stranger's file under the ring's name.
-                _ => Err(io::Error::new(io::ErrorKind::InvalidData, "not a ring")),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        self.op(|state| {
+            state.check_fault(FaultOp::Ring)?;
+            match state.find(path) {
+                Ok(id) => match &state.nodes[&id] {
+                    Node::Ring(ring) => ring.map().map(Some),
+                    // A stranger's file under the ring's name.
+                    _ => Err(io::Error::new(io::ErrorKind::InvalidData, "not a ring")),
+                },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
         })
     }
 
@@ -422,8 +529,9 @@ impl Disk for SimDisk {
         }
     }
 
+    /// All that is simulated is one process, so nobody else has.
     fn has_writer(&self) -> io::Result<bool> {
-        Ok(self.control(|state| state.locked))
+        Ok(false)
     }
 
     fn make_readers(&self) -> io::Result<()> {
@@ -486,14 +594,18 @@ impl DiskFile for SimFile {
     }
 
     fn len_bytes(&self) -> io::Result<u64> {
-        self.disk.op(|state| match state.nodes.get(&self.node) {
-            Some(Node::Ring(ring)) => Ok(ring.len()),
-            _ => Ok(state.file(self.node)?.len()),
+        self.disk.op(|state| {
+            state.check_fault(FaultOp::Look)?;
+            match state.nodes.get(&self.node) {
+                Some(Node::Ring(ring)) => Ok(ring.len()),
+                _ => Ok(state.file(self.node)?.len()),
+            }
         })
     }
 
     fn link_count(&self) -> io::Result<u64> {
         self.disk.op(|state| {
+            state.check_fault(FaultOp::Look)?;
             let entries = state.nodes.values().filter_map(|node| match node {
                 Node::Dir(dir) => Some(dir.entries()),
                 _ => None,

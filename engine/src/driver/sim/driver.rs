@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::disk::SimDisk;
 use super::state::{Data, Fate, InFlight, Io, State, killed};
-use super::{FaultError, FaultOp, Order};
+use super::{FaultOp, Order};
 use crate::buf::Waker;
 use crate::driver::op::{Completion, Driver, Op, Token};
 use crate::limits::{DRIVER_OPS_MAX, GROUP_ALIGN};
@@ -18,6 +18,8 @@ use crate::limits::{DRIVER_OPS_MAX, GROUP_ALIGN};
 const POLL_STEP_NANOS: u64 = 1_000;
 /// How often a frozen driver with a waker looks for the thaw.
 const THAW_CHECK: Duration = Duration::from_millis(1);
+/// When an op is due that is stuck.
+const NEVER: u64 = u64::MAX;
 
 /// A simulated driver. Dropped with ops in flight, it lets each of them land or not at once, as a
 /// killed process would.
@@ -137,13 +139,27 @@ impl State {
         let due = match self.config.order {
             Order::Any => (self.now + delay, self.rng.word()),
             Order::Submitted => {
-                let last = self.in_flight.iter().map(|op| op.due.0).max().unwrap_or(0);
+                let ahead = self.in_flight.iter().map(|op| op.due.0).filter(|due| *due != NEVER);
+                let last = ahead.max().unwrap_or(0);
                 (last.max(self.now + delay), submitted)
             }
         };
+        let due = if self.sticks(kind) { (NEVER, submitted) } else { due };
         let fault = self.fault(kind);
         let node = file.sim_id().unwrap_or(u64::MAX);
         self.in_flight.push(InFlight { driver, token, node, io, submitted, due, fault });
+    }
+
+    /// Whether this op is one that shall never complete.
+    fn sticks(&mut self, kind: FaultOp) -> bool {
+        let mut sticks = false;
+        for (_, left) in self.sticking.iter_mut().filter(|(op, _)| *op == kind) {
+            *left -= 1;
+            sticks |= *left == 0;
+        }
+        self.sticking.retain(|(_, left)| *left > 0);
+        self.stats.stuck_ops += u64::from(sticks);
+        sticks
     }
 
     fn complete_due(&mut self, driver: u64, timeout: Option<Duration>, out: &mut Vec<Completion>) {
@@ -174,8 +190,9 @@ impl State {
     /// Moves simulated time to the driver's next completion or by the timeout, whichever is first.
     fn pass_until_due(&mut self, driver: u64, timeout: Option<Duration>) {
         let timeout = timeout.map(|timeout| timeout.as_nanos() as u64);
-        let next = self.in_flight.iter().filter(|op| op.driver == driver).map(|op| op.due.0).min();
-        let others = self.in_flight.iter().filter(|op| op.driver != driver && !self.frozen);
+        let moving = || self.in_flight.iter().filter(|op| op.due.0 != NEVER);
+        let next = moving().filter(|op| op.driver == driver).map(|op| op.due.0).min();
+        let others = moving().filter(|op| op.driver != driver && !self.frozen);
         let others = others.map(|op| op.due.0.saturating_sub(self.now)).min().unwrap_or(u64::MAX);
         let by = match (next, timeout) {
             (_, Some(0)) => POLL_STEP_NANOS,
@@ -198,15 +215,12 @@ impl State {
                 if crc32c::crc32c(data.bytes()) != *checksum {
                     self.stats.changed_in_flight += 1;
                 }
-                let grows = *at + data.bytes().len() as u64 > self.file(op.node)?.len();
-                self.check_condition(grows)?;
                 self.complete_write(op, *at, data.bytes(), *durable)
             }
             Io::Flush => {
-                self.check_condition(false)?;
-                if let Some(error) = op.fault {
+                if let Err(error) = self.data_fault(op.fault, false) {
                     self.flush_failed(op.node, op.submitted);
-                    return Err(error.into());
+                    return Err(error);
                 }
                 self.next_tick();
                 self.stats.flushes += 1;
@@ -226,9 +240,10 @@ impl State {
         if !at.is_multiple_of(align) || !(data.len() as u64).is_multiple_of(align) {
             return Err(Errno::INVAL.into());
         }
-        if let Some(error) = op.fault {
-            self.land_torn(op.node, data, at);
-            return Err(FaultError::into(error));
+        let grows = at + data.len() as u64 > self.file(op.node)?.len();
+        if let Err(error) = self.data_fault(op.fault, grows) {
+            self.write_failed(op.node, data, at);
+            return Err(error);
         }
         let tick = self.next_tick();
         let content = self.file(op.node)?;

@@ -12,7 +12,12 @@
 //!   or zeros.
 //! - A killed process keeps everything completed and its rings; each op in flight lands whole, in
 //!   part or not at all before the successor starts, and never later.
-//! - A failed flush drops what it should have made stable, and the next one succeeds.
+//! - A failed flush drops what it should have made stable, and the next one succeeds. A failed
+//!   write leaves any of its sectors; a failed change of names may have taken effect.
+//! - A kill comes at any operation, or at a [`Moment`] between two; whatever the dead code still
+//!   stores into a ring then, its successor does not find.
+//! - Any operation fails once with what one asks for, or all of them from one on; an op never
+//!   completes; nothing completes; there is no space; nothing may be changed.
 //!
 //! It owns its bytes, its time and its randomness, and must never ask the real system for any of
 //! them: the same seed and the same calls give the same bytes. (Memory of rings is real, because
@@ -42,6 +47,7 @@ pub use crate::buf::{AlignedBuf, RingMap, Slice, Waker};
 pub use crate::clock::Clock;
 pub use crate::driver::disk::{DirEntry, Disk, DiskFacts, DiskFile, FileRef, LockGuard, OpenMode};
 pub use crate::driver::op::{Completion, Driver, Op, Token};
+pub use crate::moment::Moment;
 pub use disk::SimDisk;
 pub use driver::SimDriver;
 pub use stats::SimStats;
@@ -122,6 +128,9 @@ pub enum Crash {
 /// Which operations a fault hits, counted separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultOp {
+    /// Whatever comes, as far as it can say so: only what needs space says ENOSPC, only what opens
+    /// a file EMFILE.
+    Any,
     /// Writes through a driver or a file.
     Write,
     /// Flushes through a driver, and `sync` of a file.
@@ -132,6 +141,12 @@ pub enum FaultOp {
     SyncDir,
     /// Reads of files.
     Read,
+    /// New files and directories, renames and removals.
+    Name,
+    /// Opening files and listing directories; lengths and link counts.
+    Look,
+    /// Making and mapping rings.
+    Ring,
 }
 
 /// What a fault says.
@@ -141,6 +156,8 @@ pub enum FaultError {
     Io,
     /// ENOSPC.
     NoSpace,
+    /// EMFILE.
+    Descriptors,
 }
 
 /// A lasting state of the filesystem.
@@ -153,4 +170,6 @@ pub enum Condition {
     Full,
     /// What changes anything fails with EROFS.
     ReadOnly,
+    /// Everything fails with EIO: the device is gone.
+    Broken,
 }

@@ -22,6 +22,8 @@ pub(super) struct Ring {
     fd: OwnedFd,
     file_len: usize,
     snapshots: VecDeque<Arc<[u8]>>,
+    /// What its process left, once that was killed.
+    left: Option<Arc<[u8]>>,
 }
 
 impl Ring {
@@ -33,7 +35,7 @@ impl Ring {
     fn of(bytes: &[u8]) -> io::Result<Self> {
         let fd = rustix::fs::memfd_create("ringlog-sim-ring", MemfdFlags::CLOEXEC)?;
         rustix::fs::ftruncate(&fd, bytes.len() as u64)?;
-        let ring = Self { fd, file_len: bytes.len(), snapshots: VecDeque::new() };
+        let ring = Self { fd, file_len: bytes.len(), snapshots: VecDeque::new(), left: None };
         ring.write(bytes, 0)?;
         Ok(ring)
     }
@@ -70,7 +72,16 @@ impl Ring {
         Ok(())
     }
 
+    /// The process is killed: nothing that is stored from now on is found by its successor.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        self.left = Some(self.bytes()?.into());
+        Ok(())
+    }
+
     pub(super) fn bytes(&self) -> io::Result<Vec<u8>> {
+        if let Some(left) = &self.left {
+            return Ok(left.to_vec());
+        }
         let mut bytes = vec![0; self.file_len];
         self.read(&mut bytes, 0)?;
         Ok(bytes)

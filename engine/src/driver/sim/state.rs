@@ -1,7 +1,7 @@
 //! Everything a simulated disk is, behind its lock: the files, the ops in flight, the faults to
 //! come, the kill switch. Each call of the engine enters through [`State::enter`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use super::rng::Rng;
 use super::{Condition, FaultError, FaultOp, SimConfig, SimStats};
 use crate::buf::Slice;
 use crate::driver::op::Token;
+use crate::moment::Moment;
 
 pub(super) const ROOT: NodeId = 0;
 
@@ -85,12 +86,21 @@ pub(super) struct State {
     pub(super) frozen: bool,
     pub(super) condition: Condition,
     pub(super) faults: Vec<Fault>,
+    /// Ops of a driver that will never complete: which, and how many before.
+    pub(super) sticking: Vec<(FaultOp, u64)>,
+    /// The files whose data a failed write or flush left in doubt.
+    pub(super) doubtful: BTreeSet<NodeId>,
+    /// The operation from which on the disk is gone.
+    pub(super) break_at: Option<u64>,
     pub(super) locked: bool,
     /// How many hold READERS.
     pub(super) readers: usize,
     pub(super) ops: u64,
     pub(super) kill_at: Option<u64>,
+    pub(super) kill_at_moment: Option<(Moment, u64)>,
     pub(super) killed: bool,
+    /// The moment at which it was killed, if it was one.
+    pub(super) killed_at: Option<Moment>,
 }
 
 /// What becomes of a call that may be the last one.
@@ -105,12 +115,28 @@ pub(super) fn killed() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "simulated process is dead")
 }
 
-impl From<FaultError> for io::Error {
+impl From<FaultError> for Errno {
     fn from(error: FaultError) -> Self {
         match error {
-            FaultError::Io => Errno::IO.into(),
-            FaultError::NoSpace => Errno::NOSPC.into(),
+            FaultError::Io => Self::IO,
+            FaultError::NoSpace => Self::NOSPC,
+            FaultError::Descriptors => Self::MFILE,
         }
+    }
+}
+
+impl From<FaultError> for io::Error {
+    fn from(error: FaultError) -> Self {
+        Errno::from(error).into()
+    }
+}
+
+/// Whether an operation of this kind fails like this.
+fn can_say(op: FaultOp, error: FaultError) -> bool {
+    match error {
+        FaultError::Io => true,
+        FaultError::NoSpace => !matches!(op, FaultOp::Read | FaultOp::Look),
+        FaultError::Descriptors => matches!(op, FaultOp::Look | FaultOp::Name | FaultOp::Ring),
     }
 }
 
@@ -129,11 +155,16 @@ impl State {
             frozen: false,
             condition: Condition::Normal,
             faults: Vec::new(),
+            sticking: Vec::new(),
+            doubtful: BTreeSet::new(),
+            break_at: None,
             locked: false,
             readers: 0,
             ops: 0,
             kill_at: None,
+            kill_at_moment: None,
             killed: false,
+            killed_at: None,
         }
     }
 
@@ -144,10 +175,14 @@ impl State {
             return Err(killed());
         }
         if self.kill_at.is_some_and(|last| self.ops >= last) {
-            self.killed = true;
+            self.stats.killed_at_ops += 1;
+            self.kill()?;
             return if self.rng.coin() { Ok(Fate::Dies) } else { Err(killed()) };
         }
         self.ops += 1;
+        if self.break_at.is_some_and(|at| self.ops > at) {
+            self.condition = Condition::Broken;
+        }
         let every = self.config.ring_snapshot_every;
         if every > 0 && self.ops.is_multiple_of(every) {
             self.snapshot_rings()?;
@@ -155,13 +190,36 @@ impl State {
         Ok(Fate::Lives)
     }
 
-    pub(super) fn snapshot_rings(&mut self) -> io::Result<()> {
-        for node in self.nodes.values_mut() {
-            if let Node::Ring(ring) = node {
-                ring.snapshot()?;
-            }
+    /// The process is dead from now on.
+    fn kill(&mut self) -> io::Result<()> {
+        self.killed = true;
+        self.rings().try_for_each(Ring::end)
+    }
+
+    /// The process comes past a moment, and may be killed there.
+    pub(super) fn pass_moment(&mut self, moment: Moment) {
+        let Some((at, left)) = &mut self.kill_at_moment else { return };
+        if self.killed || *at != moment {
+            return;
         }
-        Ok(())
+        *left -= 1;
+        if *left == 0 {
+            self.kill_at_moment = None;
+            self.killed_at = Some(moment);
+            self.stats.killed_at_moments += 1;
+            self.kill().expect("a ring's memory can be read");
+        }
+    }
+
+    fn rings(&mut self) -> impl Iterator<Item = &mut Ring> {
+        self.nodes.values_mut().filter_map(|node| match node {
+            Node::Ring(ring) => Some(ring),
+            _ => None,
+        })
+    }
+
+    pub(super) fn snapshot_rings(&mut self) -> io::Result<()> {
+        self.rings().try_for_each(Ring::snapshot)
     }
 
     pub(super) fn next_tick(&mut self) -> u64 {
@@ -172,19 +230,29 @@ impl State {
     /// Whether a fault hits the operation that starts now.
     pub(super) fn fault(&mut self, op: FaultOp) -> Option<FaultError> {
         let mut hit = None;
-        for fault in self.faults.iter_mut().filter(|fault| fault.op == op) {
+        let meant = |fault: &&mut Fault| {
+            fault.op == op || fault.op == FaultOp::Any && can_say(op, fault.error)
+        };
+        for fault in self.faults.iter_mut().filter(meant) {
             fault.countdown -= 1;
             if fault.countdown == 0 {
                 hit = Some(fault.error);
             }
         }
         self.faults.retain(|fault| fault.countdown > 0);
-        if hit.is_some() {
+        if let Some(error) = hit {
+            let stats = &mut self.stats;
             match op {
-                FaultOp::Write => self.stats.failed_writes += 1,
-                FaultOp::Flush => self.stats.failed_flushes += 1,
-                _ => self.stats.failed_others += 1,
+                // Counted when they end.
+                FaultOp::Any | FaultOp::Write | FaultOp::Flush => return hit,
+                FaultOp::Allocate => stats.failed_allocations += 1,
+                FaultOp::SyncDir => stats.failed_dir_syncs += 1,
+                FaultOp::Read => stats.failed_reads += 1,
+                FaultOp::Name => stats.failed_names += 1,
+                FaultOp::Look => stats.failed_looks += 1,
+                FaultOp::Ring => stats.failed_rings += 1,
             }
+            stats.count_error(error.into());
         }
         hit
     }
@@ -193,13 +261,43 @@ impl State {
         self.fault(op).map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Whether something may be changed, or added.
-    pub(super) fn check_condition(&self, needs_space: bool) -> io::Result<()> {
-        match self.condition {
-            Condition::ReadOnly => Err(Errno::ROFS.into()),
-            Condition::Full if needs_space => Err(Errno::NOSPC.into()),
-            Condition::Normal | Condition::Full => Ok(()),
+    /// Whether a change of names, which could be made, fails; one that says so may be made all the
+    /// same.
+    pub(super) fn name(
+        &mut self,
+        make: impl FnOnce(&mut Self) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Some(error) = self.fault(FaultOp::Name) else { return make(self) };
+        if error == FaultError::Io && self.rng.coin() {
+            self.stats.failed_names_done += 1;
+            make(self)?;
         }
+        Err(error.into())
+    }
+
+    /// Whether a write or flush that would succeed fails.
+    pub(super) fn data_fault(
+        &mut self,
+        fault: Option<FaultError>,
+        needs_space: bool,
+    ) -> io::Result<()> {
+        self.check_condition(needs_space)?;
+        fault.map_or(Ok(()), |error| {
+            self.stats.count_error(error.into());
+            Err(error.into())
+        })
+    }
+
+    /// Whether something may be changed, or added.
+    pub(super) fn check_condition(&mut self, needs_space: bool) -> io::Result<()> {
+        let error = match self.condition {
+            Condition::ReadOnly => Errno::ROFS,
+            Condition::Full if needs_space => Errno::NOSPC,
+            Condition::Broken => Errno::IO,
+            Condition::Normal | Condition::Full => return Ok(()),
+        };
+        self.stats.count_error(error);
+        Err(error.into())
     }
 
     pub(super) fn add(&mut self, node: Node) -> NodeId {
@@ -259,6 +357,7 @@ impl State {
         if self.config.fua {
             return;
         }
+        self.stats.caches_emptied += 1;
         for node in self.nodes.values_mut() {
             if let Node::File(content) = node {
                 content.flush_data(before);
@@ -266,8 +365,24 @@ impl State {
         }
     }
 
+    /// A write fails; unless it was refused, it leaves any of its sectors.
+    pub(super) fn write_failed(&mut self, node: NodeId, data: &[u8], at: u64) {
+        self.stats.failed_writes += 1;
+        self.doubtful.insert(node);
+        if matches!(self.condition, Condition::ReadOnly | Condition::Full) {
+            return;
+        }
+        let (kept, whole) = self.land_torn(node, data, at);
+        self.stats.failed_writes_torn += u64::from(kept > 0 && kept < whole);
+    }
+
     /// A flush of `node` fails.
     pub(super) fn flush_failed(&mut self, node: NodeId, before: u64) {
+        self.stats.failed_flushes += 1;
+        self.doubtful.insert(node);
+        if self.condition == Condition::ReadOnly {
+            return;
+        }
         if let Some(Node::File(content)) = self.nodes.get_mut(&node) {
             content.fail_flush(before, &mut self.rng);
         }

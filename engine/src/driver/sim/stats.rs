@@ -2,6 +2,8 @@
 
 use std::ops::AddAssign;
 
+use rustix::io::Errno;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Counts since the disk was made; a crash carries them on, a fork starts from zero.
@@ -9,6 +11,13 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct SimStats {
             $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl SimStats {
+            /// Every count with its name.
+            pub fn rows(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
         }
 
         impl AddAssign for SimStats {
@@ -30,12 +39,44 @@ counters! {
     overtakes,
     /// Writes whose bytes changed between submission and completion: always a bug of the caller.
     changed_in_flight,
-    /// Injected failures of writes.
+    /// Failures of writes, for whatever reason.
     failed_writes,
-    /// Injected failures of flushes.
+    /// Of these, those that left a part of their sectors.
+    failed_writes_torn,
+    /// Failures of flushes, for whatever reason.
     failed_flushes,
-    /// Other injected failures.
-    failed_others,
+    /// Injected failures of allocations.
+    failed_allocations,
+    /// Injected failures of `sync_dir`.
+    failed_dir_syncs,
+    /// Injected failures of reads.
+    failed_reads,
+    /// Injected failures of new names, renames and removals.
+    failed_names,
+    /// Of these, those that had their effect all the same.
+    failed_names_done,
+    /// Injected failures of opening and listing.
+    failed_looks,
+    /// Injected failures of making and mapping rings.
+    failed_rings,
+    /// Failures with EIO.
+    failed_eio,
+    /// Failures with ENOSPC, a full disk included.
+    failed_enospc,
+    /// Failures with EMFILE.
+    failed_emfile,
+    /// Failures with EROFS.
+    failed_erofs,
+    /// Operations on a disk that was gone.
+    broken_ops,
+    /// Ops that never completed.
+    stuck_ops,
+    /// Durable writes on a disk with a plain write-back cache, which emptied it.
+    caches_emptied,
+    /// Processes killed at an operation.
+    killed_at_ops,
+    /// Processes killed at a moment between two.
+    killed_at_moments,
     /// Process kills.
     process_kills,
     /// Power losses.
@@ -69,6 +110,16 @@ counters! {
 }
 
 impl SimStats {
+    /// Something failed with this.
+    pub(super) fn count_error(&mut self, error: Errno) {
+        match error {
+            Errno::NOSPC => self.failed_enospc += 1,
+            Errno::MFILE => self.failed_emfile += 1,
+            Errno::ROFS => self.failed_erofs += 1,
+            _ => self.failed_eio += 1,
+        }
+    }
+
     /// An op in flight at a crash left `kept` of `whole` sectors.
     pub(super) fn count_in_flight(&mut self, kept: usize, whole: usize) {
         match kept {

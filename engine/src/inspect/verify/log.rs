@@ -129,7 +129,7 @@ impl Check<'_, '_> {
         };
         self.run.advance(*len);
         if *len == 0 {
-            // Written without a flush: this is what a power loss leaves.
+            // What a filesystem may make of a file that was flushed and then renamed.
             self.run.note(path, 0, "the index is empty; it will be built again");
             return None;
         }
@@ -336,14 +336,21 @@ impl Check<'_, '_> {
 
     fn ring(&mut self, disk: &DiskRef, end: End) {
         let path = full_path(&**disk, &format!("{}/ring", self.layout.dir));
+        // Never flushed: a power loss soon after it was made takes all of it.
+        let empty =
+            "the ring is empty, as a power loss may leave it; the next open makes a new one";
         let map = match ring::load(disk, self.layout) {
             Ok(Some(map)) => map,
+            _ if self.layout.ring_bytes == Some(0) => return self.run.note(path, 0, empty),
             Ok(None) => return,
             Err(Error::Corrupt { at, reason, .. }) => return self.run.damage(path, at, reason),
             Err(error) => return self.run.damage(path, 0, error.to_string()),
         };
         self.run.advance((RING_CONTROL_BYTES + map.len()) as u64);
         let Some(checkpoint) = &self.layout.checkpoint else { return };
+        if (0..RING_CONTROL_BYTES / 8).all(|word| map.control(word).load(Ordering::Relaxed) == 0) {
+            return self.run.note(path, 0, empty);
+        }
         match identify(&map, checkpoint.log) {
             Identity::Ours => {}
             Identity::Version(found) => {

@@ -2,7 +2,7 @@
 //!
 //! Damage is what cannot come from a crash: bytes below what is proven durable that do not verify,
 //! files that the checkpoint lists and that are not there, numbers that contradict each other. What
-//! a crash may leave (a torn tail, a retired segment, an index that was not flushed) is a note.
+//! a crash may leave (a torn tail, a retired segment, an index that is missing) is a note.
 
 mod log;
 mod streams;

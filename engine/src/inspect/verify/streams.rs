@@ -15,6 +15,9 @@ struct Stream {
     end: u64,
     log_start: u64,
     seen: bool,
+    /// Where its batches end, if that is below `end`: a checkpoint knows of a trim that is younger
+    /// than its position, and so of the end that the trim had, while batches below it follow.
+    batches_end: Option<u64>,
     /// Holes before its newest batch.
     retired: u64,
     damaged: u64,
@@ -52,7 +55,10 @@ impl Streams {
     ) -> Option<String> {
         let (retired, damaged) = (self.retired, self.damaged);
         let stream = self.by_id.entry(id.0).or_default();
-        let expected = stream.end;
+        let expected = match stream.batches_end.take() {
+            Some(below) if first < stream.end => below,
+            _ => stream.end,
+        };
         let hidden = stream.damaged != damaged;
         let jumped = first > expected && stream.retired != retired;
         if jumped {
@@ -84,6 +90,9 @@ impl Streams {
         for entry in &checkpoint.streams {
             let stream = self.by_id.entry(entry.stream.0).or_default();
             let (end, log_start) = (entry.end.0, entry.log_start.0);
+            if end > stream.end && end == log_start {
+                stream.batches_end.get_or_insert(stream.end);
+            }
             if stream.damaged == self.damaged && end < stream.end {
                 let what = format!("{} ends at {end}, its batches at {}", entry.stream, stream.end);
                 claim(&mut damage, format!("stream {what}"));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Run;
 use crate::driver::disk::{full_path, io_error};
 use crate::error::{Error, Result};
+use crate::log::checkpoints;
 use crate::log::segment::{self, Segment};
 
 impl Run<'_> {
@@ -31,8 +32,19 @@ impl Run<'_> {
             self.take_live(Segment::new(self.id, live.base.0, live.len_bytes), len);
         }
         self.new_names = !found.is_empty();
+        let mut retired = Vec::new();
         for (base, len) in found {
-            self.take_unlisted(base, len)?;
+            if self.take_unlisted(base, len)? {
+                retired.push(base);
+            }
+        }
+        if !retired.is_empty() {
+            // Killed between the two checkpoints that must not have them, the older one still does.
+            let listed = checkpoints::listed(&**self.disk, &self.dir)?;
+            retired.retain(|base| !listed.contains(base));
+            let path = |base| format!("{}/{}", self.dir, segment::file_name(base));
+            let paths: Vec<String> = retired.into_iter().map(path).collect();
+            self.leftovers.extend(paths);
         }
         Ok(())
     }
@@ -80,9 +92,9 @@ impl Run<'_> {
         }
     }
 
-    /// A segment that the checkpoint does not list: made after it, retired before it, or a
+    /// A segment that the checkpoint does not list: made after it, retired before it (true), or a
     /// stranger.
-    fn take_unlisted(&mut self, base: u64, len: u64) -> Result<()> {
+    fn take_unlisted(&mut self, base: u64, len: u64) -> Result<bool> {
         let path = format!("{}/{}", self.dir, segment::file_name(base));
         let end = self.segments.values().next_back().map_or(0, |last| last.end());
         match segment::read_header(&**self.disk, &path, Some(self.checkpoint.log)) {
@@ -98,9 +110,8 @@ impl Run<'_> {
                 self.take_live(Segment::new(self.id, base, header.len_bytes), Some(len));
             }
             Ok(header) if header.base.0 == base && base < self.checkpoint.position.0 => {
-                self.leftovers.push(path);
+                return Ok(true);
             }
-            Err(error @ Error::UnsupportedFormat { .. }) => return Err(error),
             // Flushed before the file got its name, so no crash leaves it so; and the end of the
             // log may be in there, whose groups prove themselves.
             Err(error @ Error::Corrupt { .. }) if base == end => {
@@ -109,8 +120,11 @@ impl Run<'_> {
                 self.segments.insert(base, Arc::new(Segment::new(self.id, base, len)));
             }
             // Not made by this log, or not where it would be: left alone.
-            _ => {}
+            Ok(_) | Err(Error::Corrupt { .. }) => {}
+            // Of a newer format; or nobody knows what it is, and taken for a stranger it might be
+            // the end of the log that is cut off.
+            Err(error) => return Err(error),
         }
-        Ok(())
+        Ok(false)
     }
 }

@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags};
 use serde::Serialize;
 
 use super::machine::number;
+use super::mount::Mount;
 
 /// What `statx` wants of direct reads and writes, in bytes.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -33,8 +34,12 @@ pub(super) struct Disk {
 
 impl Disk {
     /// Of the filesystem that `dir` is on.
-    pub(super) fn examine(dir: &Path, direct_io_alignment: Option<DirectAlignment>) -> Self {
-        let Some(sys) = block_device(dir) else {
+    pub(super) fn examine(
+        dir: &Path,
+        mount: Option<&Mount>,
+        direct_io_alignment: Option<DirectAlignment>,
+    ) -> Self {
+        let Some(sys) = block_device(dir, mount) else {
             return Self { direct_io_alignment, ..Self::default() };
         };
         let queue = |name: &str| sys.join("queue").join(name);
@@ -54,11 +59,15 @@ impl Disk {
     }
 }
 
-/// The whole disk (or the mapped device) below a directory, in `/sys`.
-fn block_device(dir: &Path) -> Option<PathBuf> {
-    let stat = rustix::fs::stat(dir).ok()?;
-    let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
-    let sys = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+/// The whole disk (or the mapped device) below a directory, in `/sys`. Filesystems like btrfs have
+/// no device number of their own: their mount names a device.
+fn block_device(dir: &Path, mount: Option<&Mount>) -> Option<PathBuf> {
+    let find = |number| {
+        let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+        fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()
+    };
+    let named = || rustix::fs::stat(mount?.device()?).ok().and_then(|stat| find(stat.st_rdev));
+    let sys = find(rustix::fs::stat(dir).ok()?.st_dev).or_else(named)?;
     if sys.join("partition").exists() { sys.parent().map(Path::to_path_buf) } else { Some(sys) }
 }
 

@@ -11,6 +11,8 @@ use serde::Serialize;
 pub(super) struct Machine {
     pub(super) kernel: String,
     pub(super) architecture: String,
+    /// The processor says that it is not one; absent where processors do not say.
+    pub(super) is_virtual: Option<bool>,
     /// `kernel.io_uring_disabled`: 0 open to all, 1 to the privileged, 2 to nobody.
     pub(super) io_uring_disabled: Option<u64>,
     /// A seccomp filter is on: system calls may fail with EPERM or ENOSYS.
@@ -38,6 +40,7 @@ impl Machine {
         Self {
             kernel: uname.release().to_string_lossy().into_owned(),
             architecture: uname.machine().to_string_lossy().into_owned(),
+            is_virtual: is_virtual(),
             io_uring_disabled: number(Path::new("/proc/sys/kernel/io_uring_disabled")),
             seccomp_filter: field("/proc/self/status", "Seccomp:").map(|mode| mode == 2),
             locked_bytes_max: limit(Resource::Memlock),
@@ -89,4 +92,11 @@ fn cgroup_memory_max() -> Option<u64> {
     let own = Path::new("/sys/fs/cgroup").join(own.trim_start_matches('/'));
     let within = own.ancestors().take_while(|dir| dir.starts_with("/sys/fs/cgroup"));
     within.filter_map(|dir| number(&dir.join("memory.max"))).min()
+}
+
+/// x86 processors have a flag that hypervisors set.
+fn is_virtual() -> Option<bool> {
+    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let flags = text.lines().find(|line| line.starts_with("flags"))?;
+    Some(flags.split_whitespace().any(|flag| flag == "hypervisor"))
 }

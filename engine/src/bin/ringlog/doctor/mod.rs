@@ -4,6 +4,7 @@
 
 mod disk;
 mod machine;
+mod mount;
 pub mod scratch;
 mod tell;
 
@@ -18,6 +19,7 @@ use super::output::Output;
 
 use disk::Disk;
 use machine::Machine;
+use mount::Mount;
 
 /// Everything that was found out; what could not be is absent.
 #[derive(Debug, Serialize)]
@@ -25,6 +27,8 @@ struct Examination {
     directory: PathBuf,
     machine: Machine,
     disk: Disk,
+    /// Absent where the mount table does not show it.
+    mount: Option<Mount>,
     /// What an engine chooses here; absent where none opens.
     chosen: Option<Capabilities>,
     /// Why no engine opens here, if so.
@@ -74,7 +78,8 @@ fn examine(data: &Path, place: &Place) -> Result<Examination, Failure> {
         let trial = scratch::try_engine(dir, place);
         (trial, disk::direct_io_alignment(dir))
     })?;
-    let disk = Disk::examine(&base, dio);
+    let mount = Mount::of(&base);
+    let disk = Disk::examine(&base, mount.as_ref(), dio);
     let (chosen, refused) = match trial {
         Ok(chosen) => (Some(chosen), None),
         Err(error) => (None, Some(error)),
@@ -85,6 +90,7 @@ fn examine(data: &Path, place: &Place) -> Result<Examination, Failure> {
         directory: data.to_path_buf(),
         machine,
         disk,
+        mount,
         chosen,
         refused: refused.or(volatile),
         durable,
@@ -113,6 +119,14 @@ fn notes(found: &Examination) -> Vec<Note> {
             let what = format!("no ring files ({why}): written waits for the write of its group");
             note(Severity::Note, what);
         }
+    }
+    for what in found.mount.iter().flat_map(Mount::notes) {
+        note(Severity::Note, what);
+    }
+    if found.machine.is_virtual == Some(true) && found.durable {
+        let what = "this is a virtual machine: whether its host passes flushes on to the disk \
+                    cannot be seen from here";
+        note(Severity::Note, what.to_owned());
     }
     if found.disk.stable_pages == Some(true) {
         let what = "the device wants stable pages: a store into a page under writeback waits";
