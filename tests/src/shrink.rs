@@ -24,6 +24,7 @@ pub fn shrink(failure: Box<Failure>) -> Box<Failure> {
 /// Runs some steps of the scenario of a seed.
 type Run<'a> = &'a mut dyn FnMut(u64, &Plan) -> Result<Outcome, Box<Failure>>;
 
+#[expect(clippy::unnecessary_box_returns, reason = "it is boxed as it comes")]
 fn shrink_by(failure: Box<Failure>, run: Run<'_>) -> Box<Failure> {
     let first = failure.what.clone();
     let mut attempts = 0;
@@ -64,9 +65,9 @@ mod tests {
     use super::*;
     use crate::scenario::Tally;
 
-    fn failure(steps: &[Step]) -> Box<Failure> {
+    fn failure(steps: &[Step]) -> Failure {
         let (plan, script, taken) = (Plan::only(steps.to_vec()), Vec::new(), steps.to_vec());
-        Box::new(Failure { seed: 7, plan, what: "lost 5 of 9".to_owned(), script, taken })
+        Failure { seed: 7, plan, what: "lost 5 of 9".to_owned(), script, taken }
     }
 
     #[test]
@@ -74,11 +75,11 @@ mod tests {
         let all: Vec<Step> = (0..200).map(|at| Step::Act(0, at)).collect();
         let matter = [Step::Act(0, 3), Step::Act(0, 77), Step::Act(0, 150)];
         let mut attempts = 0;
-        let small = shrink_by(failure(&all), &mut |_, plan| {
+        let small = shrink_by(Box::new(failure(&all)), &mut |_, plan| {
             attempts += 1;
             let left: Vec<Step> = all.iter().copied().filter(|step| plan.has(*step)).collect();
             if matter.iter().all(|step| plan.has(*step)) {
-                return Err(failure(&left));
+                return Err(Box::new(failure(&left)));
             }
             Ok(Outcome { tally: Tally::default(), digest: 0, script: Vec::new() })
         });
@@ -90,9 +91,9 @@ mod tests {
     #[test]
     fn another_failure_is_not_taken_for_this_one() {
         let all: Vec<Step> = (0..8).map(|at| Step::Act(0, at)).collect();
-        let small = shrink_by(failure(&all), &mut |_, plan| {
+        let small = shrink_by(Box::new(failure(&all)), &mut |_, plan| {
             let left: Vec<Step> = all.iter().copied().filter(|step| plan.has(*step)).collect();
-            Err(Box::new(Failure { what: "something else".to_owned(), ..*failure(&left) }))
+            Err(Box::new(Failure { what: "something else".to_owned(), ..failure(&left) }))
         });
         assert_eq!(small.taken, all);
     }
