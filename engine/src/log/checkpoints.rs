@@ -166,8 +166,8 @@ pub(crate) fn store(disk: &dyn Disk, dir: &str, checkpoint: &Checkpoint) -> Resu
 
 /// Makes sure that the newest checkpoint does not call its position a clean end any more, before
 /// anything is written there. On a full disk the clean one goes instead, and the one before it
-/// takes its place: opening, and then trimming, must not need space. Answers with the sequence number
-/// of the newest one from then on.
+/// takes its place: opening, and then trimming, must not need space. Answers with the sequence
+/// number of the newest one from then on.
 pub(crate) fn void_clean(disk: &dyn Disk, dir: &str, clean: &Checkpoint) -> Result<u64> {
     let voided = Checkpoint { clean: false, sequence: clean.sequence + 1, ..clean.clone() };
     match store(disk, dir, &voided) {
