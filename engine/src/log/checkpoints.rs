@@ -166,8 +166,9 @@ pub(crate) fn store(disk: &dyn Disk, dir: &str, checkpoint: &Checkpoint) -> Resu
 
 /// Makes sure that the newest checkpoint does not call its position a clean end any more, before
 /// anything is written there. On a full disk the clean one goes instead, and the one before it
-/// takes its place: opening, and then trimming, must not need space.
-pub(crate) fn void_clean(disk: &dyn Disk, dir: &str, clean: &Checkpoint) -> Result<()> {
+/// takes its place: opening, and then trimming, must not need space. Answers with the sequence
+/// number of the newest one from then on.
+pub(crate) fn void_clean(disk: &dyn Disk, dir: &str, clean: &Checkpoint) -> Result<u64> {
     let voided = Checkpoint { clean: false, sequence: clean.sequence + 1, ..clean.clone() };
     match store(disk, dir, &voided) {
         Err(full @ Error::NoSpace { .. }) => {
@@ -178,9 +179,10 @@ pub(crate) fn void_clean(disk: &dyn Disk, dir: &str, clean: &Checkpoint) -> Resu
             }
             let newest = path(dir, clean.sequence);
             disk.remove(&newest).map_err(io_error(disk, "remove", &newest))?;
-            disk.sync_dir(dir).map_err(io_error(disk, "flush the directory", dir))
+            disk.sync_dir(dir).map_err(io_error(disk, "flush the directory", dir))?;
+            Ok(clean.sequence - 1)
         }
-        stored => stored,
+        stored => stored.map(|()| voided.sequence),
     }
 }
 

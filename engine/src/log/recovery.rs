@@ -502,8 +502,8 @@ impl<'a> Run<'a> {
         }
         moment::pass(Moment::BeforeBump);
         if self.checkpoint.clean {
-            checkpoints::void_clean(&**self.disk, &self.dir, &self.checkpoint)?;
-            self.checkpoint.sequence += 1;
+            self.checkpoint.sequence =
+                checkpoints::void_clean(&**self.disk, &self.dir, &self.checkpoint)?;
         }
         self.bump()
     }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use ringlog::inspect::Inspector;
-use ringlog::sim::{Condition, Crash};
-use ringlog::{Ack, AppendOptions, Error, Flush, Offset, Record, Start, TopicSpec};
+use ringlog::sim::{Condition, Crash, FaultError, FaultOp, Moment};
+use ringlog::{Ack, AppendOptions, Engine, Error, Flush, Offset, Record, Start, TopicSpec};
+use ringlog_tests::evidence::verify;
 use ringlog_tests::world::{World, append, expected, log, topic, value, values};
 
 const LEN: usize = 1000;
@@ -331,4 +332,88 @@ fn what_a_power_loss_leaves_is_no_damage_to_verify() {
         assert!(damage.is_empty(), "seed {seed}: {damage:?}");
     }
     assert!(indexes > 0);
+}
+
+#[test]
+fn a_segment_whose_header_is_not_read_is_no_stranger() {
+    // One read error while opening, and the newest segment was passed over: the next one took its
+    // name, and what was durable in it was gone.
+    let mut world = World::new(1, |_| ());
+    let engine = world.open();
+    append(&topic(&engine, "safe", Flush::Sync), 0, 300, LEN);
+    world.crash(Crash::Power);
+    let mut refused = 0;
+    for nth in 1..250 {
+        let mut world = world.fork(nth);
+        world.disk.fail_nth(FaultOp::Any, nth, FaultError::Io);
+        refused += u64::from(world.try_open().is_err());
+        world.disk.mend();
+        world.crash(Crash::Power);
+        let engine = world.open();
+        let found = values(&topic(&engine, "safe", Flush::Sync)).unwrap();
+        assert_eq!(found, expected(300, LEN), "operation {nth} failed");
+    }
+    assert!(refused > 20, "{refused}");
+}
+
+/// A life in which segments are left, trimmed and retired.
+fn retiring(engine: &Engine) {
+    let safe = topic(engine, "safe", Flush::Sync);
+    for n in 0..30 {
+        let _ = (n * 10..n * 10 + 10)
+            .try_for_each(|n| safe.append(Record::new(&value(n, LEN))).map(drop));
+        let _ = safe.trim(Offset((n * 10).saturating_sub(25)));
+        engine.turn();
+    }
+}
+
+#[test]
+fn no_kept_checkpoint_lists_a_file_that_recovery_removed() {
+    // Killed between the two checkpoints that come before a dead segment goes, recovery removed it,
+    // and the older of the two still listed it.
+    for (nth, crash) in (1..20).flat_map(|nth| [(nth, Crash::Process), (nth, Crash::Power)]) {
+        let mut world = World::new(nth, |_| ());
+        let engine = world.open();
+        topic(&engine, "safe", Flush::Sync);
+        world.disk.kill_at(Moment::FileStored, nth);
+        retiring(&engine);
+        world.crash(crash);
+        drop(world.open());
+        verify(&world.disk).unwrap_or_else(|damage| panic!("{nth}, {crash:?}: {damage}"));
+    }
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_stored_leaves_no_gap() {
+    for (op, nth) in (1..30).flat_map(|nth| [(FaultOp::Name, nth), (FaultOp::Flush, nth)]) {
+        let world = World::new(nth, |_| ());
+        let engine = world.open();
+        topic(&engine, "safe", Flush::Sync);
+        world.disk.fail_nth(op, nth, FaultError::NoSpace);
+        retiring(&engine);
+        drop(engine);
+        world.disk.mend();
+        drop(world.open());
+        verify(&world.disk).unwrap_or_else(|damage| panic!("{op:?} {nth}: {damage}"));
+    }
+}
+
+#[test]
+fn a_close_that_waits_for_a_write_that_hangs_sleeps() {
+    // The flusher asked for the next segment, which upkeep does not make while closing, in a circle
+    // that only the deadline ended.
+    let world = World::new(1, |_| ());
+    let engine = world.open();
+    let safe = topic(&engine, "safe", Flush::Sync);
+    // Far enough into the segment that the next one is due.
+    append(&safe, 0, 60, LEN);
+    world.disk.stick_nth(FaultOp::Write, 1);
+    world.disk.set_condition(Condition::Full);
+    let append = safe.append_async(Record::new(b"hangs"));
+    let before = world.disk.op_count();
+    let closed = engine.close(Duration::from_secs(20));
+    assert!(matches!(closed, Err(Error::Timeout { .. })), "{closed:?}");
+    let operations = world.disk.op_count() - before;
+    assert!(operations < 200_000, "{operations} operations while nothing could be done");
+    drop(append);
 }

@@ -411,9 +411,7 @@ impl Disk for SimDisk {
                 (Some(node), _) if matches!(state.nodes[&node], Node::Dir(_)) => {
                     Err(Errno::ISDIR.into())
                 }
-                (Some(_), OpenMode::Write) if state.condition == Condition::ReadOnly => {
-                    Err(Errno::ROFS.into())
-                }
+                (Some(node), OpenMode::Write) => state.check_condition(false).map(|()| node),
                 (Some(node), _) => Ok(node),
                 (None, OpenMode::Create) => {
                     state.check_condition(true)?;

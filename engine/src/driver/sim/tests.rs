@@ -515,3 +515,93 @@ fn outside_hands_reach_what_is_stable() {
     let disk = disk.crash(Crash::Power);
     assert_eq!(disk.read_file("backup").unwrap()[BLOCK..], [7, 7]);
 }
+
+#[test]
+fn a_stuck_op_never_completes_and_a_crash_finds_it_in_flight() {
+    let (mut landed, mut lost) = (false, false);
+    for seed in 0..SEEDS {
+        let (disk, file) = disk_with_file(SimConfig::seeded(seed));
+        let mut driver = SimDriver::new(&disk);
+        disk.stick_nth(FaultOp::Write, 2);
+        for n in 0..3 {
+            driver.submit(Token(n), write(&file, n, 7, true));
+        }
+        let mut out = Vec::new();
+        for _ in 0..100 {
+            driver.wait(Some(Duration::from_secs(1)), &mut out).unwrap();
+        }
+        let mut done: Vec<u64> = out.iter().map(|completion| completion.token.0).collect();
+        done.sort_unstable();
+        assert_eq!(done, [0, 2]);
+        assert_eq!(driver.in_flight(), 1);
+        let after = disk.crash(Crash::Power);
+        assert!(all(&block(&after, 0), 7) && all(&block(&after, 2), 7));
+        landed |= all(&block(&after, 1), 7);
+        lost |= all(&block(&after, 1), 0);
+    }
+    assert!(landed && lost);
+}
+
+#[test]
+fn a_broken_disk_fails_everything_until_it_is_mended() {
+    let (disk, file) = disk_with_file(SimConfig::seeded(1));
+    let mut driver = SimDriver::new(&disk);
+    disk.break_after(0);
+    assert!(disk.list("").is_err());
+    assert!(run(&mut driver, write(&file, 0, 7, false)).is_err());
+    assert!(file.sync().is_err() && file.read_at(&mut [0], 0).is_err());
+    assert!(disk.stats().failed_eio >= 4);
+    assert_eq!(disk.take_doubtful(), ["f"]);
+    disk.mend();
+    run(&mut driver, write(&file, 0, 7, true)).unwrap();
+    assert!(all(&block(&disk.crash(Crash::Power), 0), 7));
+}
+
+#[test]
+fn a_change_of_names_that_fails_may_have_been_made() {
+    let (mut made, mut left) = (false, false);
+    for seed in 0..SEEDS {
+        let (disk, _file) = disk_with_file(SimConfig::seeded(seed));
+        disk.fail_nth(FaultOp::Name, 1, FaultError::Io);
+        assert!(disk.rename("f", "g").is_err());
+        let names: Vec<String> = disk.list("").unwrap().into_iter().map(|e| e.name).collect();
+        assert_eq!(names.len(), 1);
+        made |= names[0] == "g";
+        left |= names[0] == "f";
+    }
+    assert!(made && left);
+}
+
+#[test]
+fn what_a_dead_process_stores_into_a_ring_is_not_found() {
+    let disk = SimDisk::new(SimConfig { ring_may_shrink: false, ..SimConfig::seeded(1) });
+    let ring = disk.create_ring("ring", 64 << 10).unwrap();
+    ring.store(0, &[1; 8]);
+    disk.kill_at(Moment::Sealed, 2);
+    crate::moment::pass(Moment::Sealed);
+    crate::moment::pass(Moment::Claimed);
+    assert!(!disk.is_killed());
+    ring.store(8, &[2; 8]);
+    crate::moment::pass(Moment::Sealed);
+    assert!(disk.is_killed());
+    assert_eq!(disk.killed_at(), Some(Moment::Sealed));
+    ring.store(16, &[3; 8]);
+    let after = disk.crash(Crash::Process);
+    let found = after.open_ring("ring").unwrap().unwrap();
+    let mut bytes = [9; 24];
+    found.load(0, &mut bytes);
+    assert_eq!(bytes[..16], [[1; 8], [2; 8]].concat());
+    assert_eq!(bytes[16..], [0; 8]);
+    assert!(after.list("").is_ok());
+}
+
+#[test]
+fn what_needs_no_space_does_not_say_that_there_is_none() {
+    let (disk, file) = disk_with_file(SimConfig::seeded(1));
+    disk.fail_nth(FaultOp::Any, 1, FaultError::NoSpace);
+    assert!(file.read_at(&mut [0], 0).is_ok() && file.len_bytes().is_ok());
+    assert_eq!(file.write_at(&[1], 0).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    disk.fail_nth(FaultOp::Any, 1, FaultError::Descriptors);
+    assert!(file.write_at(&[1], 0).is_ok());
+    assert!(disk.open("f", OpenMode::Read).is_err());
+}
