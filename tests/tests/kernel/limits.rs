@@ -119,7 +119,8 @@ fn descriptors_that_run_out_are_a_typed_error_and_leave_the_log_whole() {
         let whole = code == Some(0);
         // Below what the program itself needs to start, its loader complains.
         assert!(whole || ended.err.contains("open files") || most < 8, "{most}: {}", ended.err);
-        assert_eq!(whole, ended.acknowledged == 50, "{most}: {ended:?}");
+        // All may be acknowledged, and the close then have no descriptor for an index.
+        assert!(!whole || ended.acknowledged == 50, "{most}: {ended:?}");
         outcomes[usize::from(whole)] += 1;
         place.check(true).unwrap_or_else(|lost| panic!("{most}: {lost}"));
     }
