@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::event::{Event, Events};
 use crate::limits::{
-    BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, GROUP_ALIGN, GROUP_BYTES_MAX_DEFAULT,
-    GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX, MAP_WINDOW_BYTES, META_PAYLOAD_BYTES_MAX,
-    META_RING_BYTES, META_SEGMENT_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN,
-    PINNED_BYTES_MAX_DEFAULT, RING_BYTES_DEFAULT, RING_BYTES_MAX, RING_BYTES_MIN,
-    SCRUB_EVERY_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SHARDS_MAX,
-    WINDOW_BYTES_MAX, WINDOW_TIME_MAX,
+    BATCH_BYTES_DEFAULT, BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, GROUP_ALIGN,
+    GROUP_BYTES_MAX_DEFAULT, GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX, MAP_WINDOW_BYTES,
+    META_PAYLOAD_BYTES_MAX, META_RING_BYTES, META_SEGMENT_BYTES, PAYLOAD_BYTES_MAX,
+    PAYLOAD_BYTES_MIN, PINNED_BYTES_MAX_DEFAULT, RING_BYTES_DEFAULT, RING_BYTES_MAX,
+    RING_BYTES_MIN, SCRUB_EVERY_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
+    SEGMENT_BYTES_MIN, SHARDS_MAX, WINDOW_BYTES_MAX, WINDOW_TIME_MAX,
 };
 
 /// When a topic's appends are acknowledged, and which log they go to.
@@ -181,6 +181,7 @@ pub(crate) struct LogOptions {
     pub(crate) ring_in_file: bool,
     pub(crate) group_bytes: usize,
     pub(crate) groups_in_flight: usize,
+    pub(crate) batch_bytes: usize,
     pub(crate) window_bytes: u64,
     pub(crate) window_time: Duration,
     pub(crate) max_payload_bytes: usize,
@@ -197,6 +198,7 @@ impl Default for LogOptions {
             ring_in_file: true,
             group_bytes: GROUP_BYTES_MAX_DEFAULT,
             groups_in_flight: GROUPS_IN_FLIGHT_DEFAULT,
+            batch_bytes: BATCH_BYTES_DEFAULT,
             window_bytes: 16 << 20,
             window_time: Duration::from_millis(200),
             max_payload_bytes: PAYLOAD_BYTES_MAX,
@@ -208,12 +210,18 @@ impl Default for LogOptions {
 }
 
 impl LogOptions {
+    /// Most bytes of a batch that single records join; 0: they do not.
+    pub(crate) fn join_bytes(&self) -> usize {
+        self.batch_bytes.min(self.max_payload_bytes).min(self.ring_bytes / 8)
+    }
+
     /// The metadata log: small, no ring file, every append durable.
     pub(crate) fn metadata(&self) -> Self {
         Self {
             segment_bytes: META_SEGMENT_BYTES.min(self.segment_bytes),
             ring_bytes: META_RING_BYTES.min(self.ring_bytes),
             ring_in_file: false,
+            batch_bytes: 0,
             max_payload_bytes: META_PAYLOAD_BYTES_MAX.min(self.max_payload_bytes),
             spare_segments: 0,
             ..self.clone()
@@ -276,6 +284,20 @@ impl Options {
     /// the ring).
     pub fn group_bytes(mut self, bytes: usize) -> Self {
         self.log.group_bytes = bytes;
+        self
+    }
+
+    /// Appends of single records to one partition, one after the other and with nothing else of
+    /// their log in between, join one batch until it has this many bytes (default 16 KiB, at most
+    /// `max_payload_bytes` and an eighth of the ring; 0: each is a batch of its own). Small records then take little more space than their bytes, and are
+    /// read faster. Each is acknowledged by itself all the same, and what a killed process had
+    /// acknowledged is there. Batches given as such are never joined, nor compressed ones.
+    ///
+    /// A batch that may still grow is closed as soon as a reader comes to it. One in another
+    /// process that is not asleep, or may not write to `WAITERS`, may see the newest records of an
+    /// `async` topic only when their group is closed, at most 200 ms later.
+    pub fn batch_bytes(mut self, bytes: usize) -> Self {
+        self.log.batch_bytes = bytes;
         self
     }
 

@@ -74,6 +74,12 @@ pub const RING_FRAME_DIVISOR: usize = 4;
 /// How far ahead of the open group the ring's pages are faulted in.
 pub const RING_POPULATE_BYTES: usize = 128 << 10;
 
+/// Default of the size up to which appends of single records join one batch.
+pub const BATCH_BYTES_DEFAULT: usize = 16 << 10;
+/// A group in which a batch grows is closed after this long at the latest, because readers of other
+/// processes do not see that batch before.
+pub const GROWTH_TIME_MAX: Duration = Duration::from_millis(200);
+
 /// A group that reaches this size is closed.
 pub const GROUP_BYTES_MAX_DEFAULT: usize = 1 << 20;
 /// Default of the most groups of one log in flight at once.

@@ -45,6 +45,18 @@ moments! {
     Sealed = "commit: sealed, end not moved",
     /// It is committed, and nobody was told.
     Committed = "commit: end moved, nobody told",
+    /// A record that joins a batch is stored, and nothing proves it.
+    JoinStored = "join: record stored, no proof",
+    /// Half of its proof is.
+    ProofHalf = "join: half a proof",
+    /// It is proven, and the committed end has not moved.
+    JoinProven = "join: proven, end not moved",
+    /// It is committed, and nobody was told.
+    Joined = "join: end moved, nobody told",
+    /// A batch that has grown is being closed: its header is final, its frame's is not.
+    BatchClosing = "join: batch header final, frame header old",
+    /// Both are.
+    BatchClosed = "join: headers final",
     /// A frame too large for the ring has its place; its bytes are not with the flusher.
     LargeClaimed = "claim of a large frame",
     /// The header of an open group is stored, and not sealed.

@@ -52,6 +52,14 @@ impl Page {
     }
 }
 
+impl Page {
+    /// Its second word.
+    pub fn followed(&self) -> &AtomicU64 {
+        // SAFETY: within the page, aligned, alive as long as self, only used as an atomic.
+        unsafe { AtomicU64::from_ptr(self.at.as_ptr().cast::<u64>().add(1)) }
+    }
+}
+
 impl Drop for Page {
     fn drop(&mut self) {
         drop(self.in_child.take());

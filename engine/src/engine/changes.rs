@@ -19,8 +19,13 @@ use crate::log::append::{Payload, Progress};
 use crate::log::recovery;
 use crate::topic::catalog::{Change, Placement, to_json};
 
-const WHAT: Payload =
-    Payload { stream: StreamId(0), kind: FrameKind::Metadata, records: 0, max_timestamp_ms: 0 };
+const WHAT: Payload = Payload {
+    stream: StreamId(0),
+    kind: FrameKind::Metadata,
+    records: 0,
+    max_timestamp_ms: 0,
+    joins: false,
+};
 
 /// A change that has its place in the metadata log, and of which no more is known.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
@@ -398,7 +398,11 @@ impl Maker {
         };
         let sleepers = if in_file {
             // Opening must not need space; without it readers of other processes poll.
-            self.disk.make_waiters(&format!("{}/WAITERS", id.dir())).ok()
+            let page = self.disk.make_waiters(&format!("{}/WAITERS", id.dir())).ok();
+            if let (Some(page), Ok(Some(_alone))) = (&page, self.disk.exclude_readers()) {
+                page.followed().store(0, Ordering::SeqCst);
+            }
+            page
         } else {
             if damaged.is_none() && id != META {
                 // What is in it is in segments now; readers shall not take it for this writer's.
@@ -412,6 +416,7 @@ impl Maker {
             log_uuid: recovered.uuid,
             epoch: recovered.epoch,
             group_bytes: options.group_bytes.min(options.ring_bytes / 2),
+            batch_bytes: options.join_bytes(),
             position: recovered.position,
             segment: recovered.segment,
             next: recovered.next,

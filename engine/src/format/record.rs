@@ -125,6 +125,29 @@ impl<'a> Record<'a> {
     }
 }
 
+/// What stands behind the offset of the record that starts `record`, the first of its batch: with
+/// the batch's own timestamp, at its base offset. `None` if it is not such a one.
+pub(super) fn behind_offset(record: &[u8]) -> Option<&[u8]> {
+    let (_, len) = i64::decode_var(record)?;
+    record[len..].strip_prefix(&[0, 0, 0])
+}
+
+/// Appends a record whose `rest` is known, with another timestamp and offset.
+pub(super) fn put_joined(
+    rest: &[u8],
+    timestamp_delta: i64,
+    offset_delta: usize,
+    out: &mut Vec<u8>,
+) {
+    let mut prefix = [0; PREFIX_BYTES_MAX];
+    let body_len = 1 + timestamp_delta.required_space() + varint_len(offset_delta) + rest.len();
+    let mut at = (body_len as i64).encode_var(&mut prefix) + 1;
+    at += timestamp_delta.encode_var(&mut prefix[at..]);
+    at += (offset_delta as i64).encode_var(&mut prefix[at..]);
+    out.extend_from_slice(&prefix[..at]);
+    out.extend_from_slice(rest);
+}
+
 /// Bytes of a length as a varint, and of its field.
 pub(super) fn varint_len(value: usize) -> usize {
     (value as i64).required_space()

@@ -38,7 +38,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use std::borrow::Cow;
 
 use super::compression;
-use super::record::{Base, RECORD_BYTES_MIN, varint_len};
+use super::record::{self, Base, RECORD_BYTES_MIN, varint_len};
 use crate::config::{Compression, TimestampType};
 use crate::error::Error;
 use crate::ids::{LeaderEpoch, Offset};
@@ -321,6 +321,118 @@ pub fn place(batch: &mut [u8], base_offset: Offset, epoch: LeaderEpoch) {
     batch[..8].copy_from_slice(&base_offset.0.to_be_bytes());
     let epoch = epoch.0 & i32::MAX as u32;
     batch[EPOCH_AT..PLACED_BYTES].copy_from_slice(&epoch.to_be_bytes());
+}
+
+/// A batch of one plain record, taken apart so that the record can join another batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lone<'a> {
+    /// Kind of timestamp.
+    pub attributes: i16,
+    /// The record's.
+    pub timestamp_ms: i64,
+    /// The record behind its offset: key, value and headers.
+    rest: &'a [u8],
+    /// The record, as it stands there.
+    pub record: &'a [u8],
+}
+
+impl<'a> Lone<'a> {
+    /// Takes apart what [`encode_as`] made; `None` if it is not one uncompressed record.
+    pub fn of(batch: &'a [u8]) -> Option<Self> {
+        let (raw, record) = Raw::ref_from_prefix(batch).ok()?;
+        let attributes = raw.attributes.get();
+        let plain = raw.record_count.get() == 1 && attributes & !APPEND_TIME == 0;
+        let rest = plain.then(|| record::behind_offset(record))??;
+        Some(Self { attributes, timestamp_ms: raw.base_timestamp.get(), rest, record })
+    }
+}
+
+/// What the header of a batch that single records have joined is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// Offset of the first record.
+    pub base_offset: Offset,
+    /// Of the writer.
+    pub epoch: LeaderEpoch,
+    /// Kind of timestamp.
+    pub attributes: i16,
+    /// The first record's.
+    pub base_timestamp_ms: i64,
+    /// The latest.
+    pub max_timestamp_ms: i64,
+    /// How many there are.
+    pub records: u32,
+    /// Their bytes.
+    pub records_len: u32,
+}
+
+impl Joined {
+    /// A batch of this record alone.
+    pub fn first(lone: &Lone<'_>, base_offset: Offset, epoch: LeaderEpoch) -> Self {
+        Self {
+            base_offset,
+            epoch,
+            attributes: lone.attributes,
+            base_timestamp_ms: lone.timestamp_ms,
+            max_timestamp_ms: lone.timestamp_ms,
+            records: 1,
+            records_len: lone.record.len() as u32,
+        }
+    }
+
+    /// Length of the batch.
+    pub fn len_bytes(&self) -> usize {
+        BATCH_HEADER_BYTES + self.records_len as usize
+    }
+
+    /// Takes one more record in, if the batch then has `max` bytes at most; its bytes are added
+    /// to `out`. `None`: it must be a batch of its own, and nothing has changed.
+    pub fn join(&self, lone: &Lone<'_>, max: usize, out: &mut Vec<u8>) -> Option<Self> {
+        // All records of a batch of append time have one timestamp.
+        let one_time = self.attributes & APPEND_TIME != 0;
+        let alike = lone.attributes == self.attributes
+            && (!one_time || lone.timestamp_ms == self.base_timestamp_ms);
+        let delta = lone.timestamp_ms.checked_sub(self.base_timestamp_ms)?;
+        let start = out.len();
+        record::put_joined(lone.rest, delta, self.records as usize, out);
+        let joined = Self {
+            max_timestamp_ms: self.max_timestamp_ms.max(lone.timestamp_ms),
+            records: self.records + 1,
+            records_len: self.records_len + (out.len() - start) as u32,
+            ..*self
+        };
+        let fits = joined.len_bytes() <= max && joined.records as usize <= BATCH_RECORDS_MAX;
+        if !alike || !fits {
+            out.truncate(start);
+            return None;
+        }
+        Some(joined)
+    }
+
+    /// The batch's header, over these records.
+    pub fn header(&self, records: &[u8]) -> [u8; BATCH_HEADER_BYTES] {
+        let none = -1;
+        let mut raw = Raw {
+            base_offset: (self.base_offset.0 as i64).into(),
+            length: ((self.len_bytes() - UNCOUNTED_BYTES) as i32).into(),
+            epoch: I32::ZERO,
+            magic: MAGIC,
+            crc: U32::ZERO,
+            attributes: self.attributes.into(),
+            last_offset_delta: (self.records as i32 - 1).into(),
+            base_timestamp: self.base_timestamp_ms.into(),
+            max_timestamp: self.max_timestamp_ms.into(),
+            producer_id: i64::from(none).into(),
+            producer_epoch: (none as i16).into(),
+            base_sequence: none.into(),
+            record_count: (self.records as i32).into(),
+        };
+        let head = crc32c::crc32c(&raw.as_bytes()[BATCH_UNCOVERED_BYTES..]);
+        raw.crc = crc32c::crc32c_append(head, records).into();
+        let mut header: [u8; BATCH_HEADER_BYTES] = zerocopy::transmute!(raw);
+        place(&mut header, self.base_offset, self.epoch);
+        header
+    }
 }
 
 /// A batch's header, decoded.

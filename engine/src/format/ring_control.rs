@@ -13,15 +13,35 @@
 //! | 16 | committed end |
 //! | 24 | durable end |
 //! | 32 | `lo`: the oldest position still whole in the ring |
+//! | 40 | position of the frame whose batch may still grow; 0: none |
+//! | 48..56, 56..64 | two proofs of that batch, written in turn |
 //!
-//! The rest is zero. The watermarks are evidence of nothing: frames prove themselves.
+//! The rest is zero. The watermarks are evidence of nothing: frames prove themselves. But the
+//! headers of a batch that grows are those of its first record, until it is closed. So each record
+//! that joins it writes a proof of all that it holds then, over the older of the two:
+//!
+//! | word | field |
+//! |---|---|
+//! | 0 | position of the frame |
+//! | 1 | leader epoch (high half), stream |
+//! | 2 | base offset |
+//! | 3 | base timestamp |
+//! | 4 | maximum timestamp |
+//! | 5 | number of records (high half), their length in bytes |
+//! | 6 | CRC32C of the records (high half), attributes |
+//! | 7 | CRC32C over the log's uuid and words 0..7 |
 
 use std::sync::atomic::Ordering;
 
 use uuid::Uuid;
 
-use super::FORMAT_VERSION;
+use super::frame::{FrameHeader, FrameKind, frame_len};
+use super::record_batch::Joined;
+use super::{FORMAT_VERSION, Seed};
 use crate::buf::RingMap;
+use crate::ids::{LeaderEpoch, Offset, Position, StreamId};
+use crate::limits::{BATCH_HEADER_BYTES, FRAME_ALIGN, FRAME_HEADER_BYTES, PAYLOAD_BYTES_MAX};
+use crate::moment::{self, Moment};
 
 /// First word of a ring file.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"RINGLOGR");
@@ -34,7 +54,137 @@ pub const DURABLE: usize = 24;
 /// Word of the oldest position still whole.
 pub const LO: usize = 32;
 
+/// Word of the position of the batch that grows.
+pub const GROWING: usize = 40;
+/// First words of the two proofs of that batch.
+pub const PROOFS: [usize; 2] = [48, 56];
+
 const RETIRED: usize = 6;
+
+/// What a batch that grows holds, and proves of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// Of its frame.
+    pub position: u64,
+    /// The partition within the log.
+    pub stream: StreamId,
+    /// CRC32C of the records.
+    pub crc: u32,
+    /// Its header, but for what follows from the records.
+    pub batch: Joined,
+}
+
+const PROOF_WORDS: usize = 8;
+
+impl Proof {
+    fn words(&self, seed: Seed) -> [u64; PROOF_WORDS] {
+        let halves = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+        let batch = &self.batch;
+        let mut words = [
+            self.position,
+            halves(batch.epoch.0, self.stream.0),
+            batch.base_offset.0,
+            batch.base_timestamp_ms as u64,
+            batch.max_timestamp_ms as u64,
+            halves(batch.records, batch.records_len),
+            halves(self.crc, u32::from(batch.attributes as u16)),
+            0,
+        ];
+        words[PROOF_WORDS - 1] = Self::checksum(seed, &words);
+        words
+    }
+
+    fn checksum(seed: Seed, words: &[u64; PROOF_WORDS]) -> u64 {
+        let mut bytes = [0; 8 * (PROOF_WORDS - 1)];
+        for (bytes, word) in bytes.chunks_exact_mut(8).zip(words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        u64::from(seed.checksum(&bytes))
+    }
+
+    /// Writes it over the first or the second proof.
+    pub fn store(&self, ring: &RingMap, seed: Seed, which: usize) {
+        for (at, word) in self.words(seed).iter().enumerate() {
+            if at == PROOF_WORDS / 2 {
+                moment::pass(Moment::ProofHalf);
+            }
+            ring.control(PROOFS[which] + at).store(*word, Ordering::Relaxed);
+        }
+    }
+
+    /// Those of the two that prove themselves for this writer, the one with fewer records first.
+    pub fn load(ring: &RingMap, seed: Seed, epoch: LeaderEpoch) -> impl Iterator<Item = Self> {
+        let mut found = PROOFS.map(|first| {
+            let words: [u64; PROOF_WORDS] =
+                std::array::from_fn(|at| ring.control(first + at).load(Ordering::Relaxed));
+            Self::decode(seed, &words).filter(|proof| proof.batch.epoch == epoch)
+        });
+        found.sort_by_key(|proof| proof.map(|proof| (proof.position, proof.batch.records)));
+        found.into_iter().flatten()
+    }
+
+    fn decode(seed: Seed, words: &[u64; PROOF_WORDS]) -> Option<Self> {
+        if Self::checksum(seed, words) != words[PROOF_WORDS - 1] {
+            return None;
+        }
+        let (high, low) = (|word: u64| (word >> 32) as u32, |word: u64| word as u32);
+        let proof = Self {
+            position: words[0],
+            stream: StreamId(low(words[1])),
+            crc: high(words[6]),
+            batch: Joined {
+                epoch: LeaderEpoch(high(words[1])),
+                base_offset: Offset(words[2]),
+                base_timestamp_ms: words[3] as i64,
+                max_timestamp_ms: words[4] as i64,
+                records: high(words[5]),
+                records_len: low(words[5]),
+                attributes: low(words[6]) as u16 as i16,
+            },
+        };
+        let fits = proof.batch.len_bytes() <= PAYLOAD_BYTES_MAX;
+        (fits && proof.position.is_multiple_of(FRAME_ALIGN as u64)).then_some(proof)
+    }
+
+    /// The bytes of its frame, from the records in the ring; `None`: they are not what it proves.
+    pub fn frame(&self, ring: &RingMap, seed: Seed) -> Option<Vec<u8>> {
+        let len = FRAME_HEADER_BYTES + self.batch.len_bytes();
+        if len > ring.len() {
+            return None;
+        }
+        let mut bytes = vec![0; frame_len(self.batch.len_bytes())];
+        ring.load(self.position, &mut bytes[..len]);
+        let records = &bytes[FRAME_HEADER_BYTES + BATCH_HEADER_BYTES..len];
+        if crc32c::crc32c(records) != self.crc {
+            return None;
+        }
+        let head = self.head(seed, records);
+        bytes[..head.len()].copy_from_slice(&head);
+        Some(bytes)
+    }
+
+    /// The final headers of its frame and batch, over these records.
+    pub fn head(
+        &self,
+        seed: Seed,
+        records: &[u8],
+    ) -> [u8; FRAME_HEADER_BYTES + BATCH_HEADER_BYTES] {
+        let batch = self.batch.header(records);
+        let frame = FrameHeader {
+            position: Position(self.position),
+            payload_len: self.batch.len_bytes() as u32,
+            epoch: self.batch.epoch,
+            stream: self.stream,
+            kind: FrameKind::Batch,
+            continues: false,
+        };
+        let mut head = [0; FRAME_HEADER_BYTES + BATCH_HEADER_BYTES];
+        let covered = &batch[..FrameKind::Batch.covered(batch.len())];
+        head[..FRAME_HEADER_BYTES].copy_from_slice(&frame.encode(seed, covered));
+        head[FRAME_HEADER_BYTES..].copy_from_slice(&batch);
+        head
+    }
+}
 
 fn identity(log: Uuid, len: usize) -> [u64; 5] {
     let (high, low) = log.as_u64_pair();

@@ -9,11 +9,11 @@ use super::waiters::Ticket;
 use super::writer::{Claim, Refusal, Want};
 use super::{Log, ROOM, Stop};
 use crate::buf::{AlignedBuf, Slice};
-use crate::config::Ack;
+use crate::config::{Ack, Flush};
 use crate::error::{Error, Result};
 use crate::format::frame::{FrameHeader, FrameKind, frame_len};
 use crate::format::group::GroupHeader;
-use crate::format::record_batch;
+use crate::format::record_batch::{self, Lone};
 use crate::ids::{Position, StreamId};
 use crate::limits::{FRAME_HEADER_BYTES, GROUP_HEADER_BYTES, RING_FRAME_DIVISOR};
 use crate::moment::{self, Moment};
@@ -27,6 +27,8 @@ pub(crate) struct Payload {
     pub(crate) records: u64,
     /// The latest of its records' timestamps.
     pub(crate) max_timestamp_ms: i64,
+    /// It may be put into a batch with its neighbours.
+    pub(crate) joins: bool,
 }
 
 /// Progress of one append: not yet claimed, or claimed up to `end`.
@@ -62,45 +64,21 @@ impl Log {
         }
         let len = frame_len(payload.len()) as u64;
         let large = self.is_large(len);
+        let lone =
+            if what.joins && !large && self.may_grow(payload) { Lone::of(payload) } else { None };
         let want = Want {
             stream: what.stream,
             frame_len: len,
             records: what.records,
             max_timestamp_ms: what.max_timestamp_ms,
             large,
+            lone,
         };
-        let mut closed_at = None;
-        let granted = {
-            let mut writer = self.writer.lock();
-            let before = writer.closed.len();
-            let granted = writer.claim(&self.ring, self.released(), want);
-            if writer.closed.len() != before {
-                closed_at = writer.closed.back().map(|group| group.used_end);
-            }
-            if granted.is_ok()
-                && what.kind == FrameKind::Trim
-                && let (Some(stream), Some(start)) =
-                    (writer.stream(what.stream), payload.first_chunk::<8>())
-            {
-                stream.trim_claimed = stream.trim_claimed.max(u64::from_le_bytes(*start));
-            }
-            if let Ok(claim) = &granted
-                && what.records > 0
-                && let Some(stream) = writer.stream(what.stream)
-            {
-                for (_, follower) in stream.followers.drain(..) {
-                    self.waiters(self.class.ack()).register(claim.end, &follower, None);
-                }
-            }
-            granted
-        };
-        if let Some(used_end) = closed_at {
-            self.closed_group(used_end);
-            if let Some(committed) = self.ring.advance() {
-                self.committed_moved(committed);
-            }
+        let (claim, joined) = self.grant(want, what.kind, payload)?;
+        if joined {
+            self.committed_moved(claim.end);
+            return Ok(claim);
         }
-        let claim = granted?;
         if what.kind == FrameKind::Batch {
             record_batch::place(payload, claim.first, claim.epoch);
         }
@@ -119,6 +97,56 @@ impl Log {
             self.put(claim, &header, payload);
         }
         Ok(claim)
+    }
+
+    /// The claim, and whether its record has joined a batch, and all is done.
+    fn grant(
+        &self,
+        want: Want<'_>,
+        kind: FrameKind,
+        payload: &[u8],
+    ) -> Result<(Claim, bool), Refusal> {
+        let mut closed_at = None;
+        let granted = {
+            let mut writer = self.writer.lock();
+            let before = writer.closed.len();
+            let released = self.released();
+            let join = |lone| writer.join(&self.ring, released, want.stream, lone);
+            let granted = match want.lone.as_ref().and_then(join) {
+                Some(claim) => Ok((claim, true)),
+                None => writer.claim(&self.ring, released, want).map(|claim| (claim, false)),
+            };
+            if writer.closed.len() != before {
+                closed_at = writer.closed.back().map(|group| group.used_end);
+            }
+            if let Ok((claim, _)) = &granted
+                && let Some(stream) = writer.stream(want.stream)
+            {
+                if let (FrameKind::Trim, Some(start)) = (kind, payload.first_chunk::<8>()) {
+                    stream.trim_claimed = stream.trim_claimed.max(u64::from_le_bytes(*start));
+                }
+                if want.records > 0 {
+                    for (_, follower) in stream.followers.drain(..) {
+                        self.waiters(self.class.ack()).register(claim.end, &follower, None);
+                    }
+                }
+            }
+            granted
+        };
+        if let Some(used_end) = closed_at {
+            self.closed_group(used_end);
+            if let Some(committed) = self.ring.advance() {
+                self.committed_moved(committed);
+            }
+        }
+        granted
+    }
+
+    /// Whether a batch of one record that becomes `payload` may grow. Not where somebody in another
+    /// process follows, who would not see it before it is closed.
+    fn may_grow(&self, payload: &[u8]) -> bool {
+        payload.len() < self.options.join_bytes()
+            && !(self.class == Flush::Async && self.is_followed())
     }
 
     /// Whether a frame of this length goes to the device from private memory.
@@ -339,6 +367,6 @@ impl Log {
 
     /// Whether this level waits for more than commits, on a log that does not flush by itself.
     fn needs_flush(&self, level: Ack) -> bool {
-        self.class == crate::config::Flush::Async && (level == Ack::Durable || !self.ring_in_file)
+        self.class == Flush::Async && (level == Ack::Durable || !self.ring_in_file)
     }
 }

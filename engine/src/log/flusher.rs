@@ -16,7 +16,7 @@ use super::{Log, Stop};
 use crate::config::{Ack, Flush};
 use crate::driver::op::Op;
 use crate::format::ring_control::DURABLE;
-use crate::limits::{FOLLOWING_GROUP_BYTES, GROUP_ALIGN, RING_POPULATE_BYTES};
+use crate::limits::{FOLLOWING_GROUP_BYTES, GROUP_ALIGN, GROWTH_TIME_MAX, RING_POPULATE_BYTES};
 use crate::moment::{self, Moment};
 use crate::sync::yield_now;
 
@@ -234,7 +234,14 @@ impl Flusher {
         let since = *self.open_since.get_or_insert(now);
         writer.large_waiting > 0
             || self.log.wanted(Ack::Written) > writer.open_base()
-            || now >= since + self.log.options.window_time
+            || now >= since + self.open_for()
+    }
+
+    /// How long a group of an async log stays open.
+    fn open_for(&self) -> Duration {
+        let options = &self.log.options;
+        let grows = options.join_bytes() > 0 && self.log.ring_in_file;
+        if grows { options.window_time.min(GROWTH_TIME_MAX) } else { options.window_time }
     }
 
     fn submit_write(
@@ -343,9 +350,9 @@ impl Flusher {
         let closable = self.log.class == Flush::Async
             && self.room_for_write()
             && self.log.writer.lock().closed.is_empty();
-        let open = self.open_since.filter(|_| closable);
+        let open = self.open_since.filter(|_| closable).map(|at| at + self.open_for());
         let oldest = self.groups.front().filter(|group| group.stage == Stage::Written);
-        [open.map(|at| at + window), oldest.map(|group| group.written_at + window), self.quiet_at]
+        [open, oldest.map(|group| group.written_at + window), self.quiet_at]
             .into_iter()
             .flatten()
             .min()

@@ -32,6 +32,7 @@ impl Log {
     pub(crate) fn find(&self, stream: StreamId, offset: u64) -> Result<Option<Found>> {
         let open = {
             let mut writer = self.writer.lock();
+            writer.settle(&self.ring);
             writer.stream(stream).and_then(|state| state.find(offset))
         };
         if let Some(position) = open {

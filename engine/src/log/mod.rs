@@ -15,6 +15,7 @@ pub(crate) mod checkpoints;
 pub(crate) mod extents;
 pub(crate) mod flusher;
 pub(crate) mod follow;
+mod growth;
 pub(crate) mod lease;
 pub(crate) mod lookup;
 pub(crate) mod probe;
@@ -228,8 +229,20 @@ impl Log {
     }
 
     /// What a reader may see: nothing that this log's class lets vanish.
+    ///
+    /// Takes the writer's lock if a batch may still grow there, which then does not any more: all
+    /// that is below are whole frames.
     pub(crate) fn visible(&self) -> u64 {
-        self.reached(self.class.ack())
+        let visible = self.reached(self.class.ack());
+        if self.ring.grows_below(visible) {
+            self.writer.lock().settle(&self.ring);
+        }
+        visible
+    }
+
+    /// Whether a reader of another process has come, that knows no more than the control page.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.sleepers.as_ref().is_some_and(|page| page.followed().load(Ordering::SeqCst) != 0)
     }
 
     pub(crate) fn reached(&self, level: Ack) -> u64 {

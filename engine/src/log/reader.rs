@@ -280,7 +280,7 @@ impl Cursor {
         let mut writer = self.log.writer.lock();
         // Asked again under the lock: what is known of the stream is of this moment, and more may
         // have been appended, flushed and left behind since the walk looked.
-        let visible = self.log.visible();
+        let visible = self.log.reached(self.log.class.ack());
         if at < visible {
             return Ok(false);
         }

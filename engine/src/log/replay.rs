@@ -2,6 +2,7 @@
 //! segment is taken, frame by frame, as far as it proves itself. Nothing the control page says is
 //! evidence; its committed end only tells whether something is missing.
 
+use super::growth::{grown, overlay};
 use super::scan::{frames_of, synthesise};
 use crate::buf::RingMap;
 use crate::format::Seed;
@@ -51,6 +52,8 @@ pub(crate) fn replay(
     from: u64,
     bounds: &dyn Fn(u64) -> Option<(u64, u64)>,
 ) -> Replay {
+    let grown = grown(ring, seed, epoch);
+    let grown = grown.as_ref().map(|(position, frame)| (*position, &frame[..]));
     let mut out = Replay { ring_bytes: ring.len() as u64, ..Replay::default() };
     let mut at = from;
     let mut reached = from;
@@ -65,7 +68,9 @@ pub(crate) fn replay(
         if at - from >= ring.len() as u64 + (next_first - from) {
             break;
         }
-        let Some((group, whole)) = take_group(ring, seed, epoch, at, segment_end) else { break };
+        let Some((group, whole)) = take_group(ring, (seed, epoch), at, segment_end, grown) else {
+            break;
+        };
         reached = at + u64::from(group.header.used_len);
         at = if group.header.last { segment_end } else { at + group.header.group_len() };
         out.groups.push(group);
@@ -82,14 +87,21 @@ pub(crate) fn replay(
     out
 }
 
-/// The group at `at`, cut to its proven frames; whether it was closed and whole.
+/// The group at `at`, cut to its proven frames; whether it was closed and whole. `grown` is the
+/// batch that grew last, with the headers it would have been closed with.
 fn take_group(
     ring: &RingMap,
-    seed: Seed,
-    epoch: LeaderEpoch,
+    (seed, epoch): (Seed, LeaderEpoch),
     at: u64,
     segment_end: u64,
+    grown: Option<(u64, &[u8])>,
 ) -> Option<(Replayed, bool)> {
+    let load = |bytes: &mut [u8]| {
+        ring.load(at, bytes);
+        if let Some((position, frame)) = grown {
+            overlay(position, frame, at, bytes);
+        }
+    };
     let mut head = [0; GROUP_HEADER_BYTES];
     ring.load(at, &mut head);
     let header =
@@ -99,7 +111,7 @@ fn take_group(
         header.filter(|found| found.used_len > 0 && found.group_len() <= room as u64)
     {
         let mut bytes = vec![0; closed.group_len() as usize];
-        ring.load(at, &mut bytes);
+        load(&mut bytes);
         bytes[closed.used_len as usize..].fill(0);
         let (_, end, bad) = frames_of(seed, &closed, &bytes);
         if bad.is_none() {
@@ -117,7 +129,7 @@ fn take_group(
         last: false,
     };
     let mut bytes = vec![0; room];
-    ring.load(at, &mut bytes);
+    load(&mut bytes);
     let (_, end, _) = frames_of(seed, &provisional, &bytes);
     cut(seed, provisional, &bytes, end)
 }

@@ -10,7 +10,8 @@
 use std::sync::Arc;
 
 use crate::buf::{RingMap, Slice};
-use crate::format::ring_control::{COMMITTED, DURABLE, EPOCH, LO};
+use crate::format::Seed;
+use crate::format::ring_control::{COMMITTED, DURABLE, EPOCH, GROWING, LO, Proof};
 use crate::ids::LeaderEpoch;
 use crate::limits::FRAME_MIN_BYTES;
 use crate::moment::{self, Moment};
@@ -32,6 +33,7 @@ impl Ring {
         let ring = Self { map: Arc::new(map), slots, in_file };
         // First, so that a reader of another process takes none of these for an earlier writer's.
         ring.map.control(EPOCH).store(u64::from(epoch.0), Ordering::SeqCst);
+        ring.map.control(GROWING).store(0, Ordering::SeqCst);
         ring.map.control(LO).store(position, Ordering::SeqCst);
         moment::pass(Moment::RingReset);
         ring.map.control(COMMITTED).store(position, Ordering::SeqCst);
@@ -100,6 +102,39 @@ impl Ring {
     /// Zeroes `from..to`.
     pub(crate) fn zero(&self, from: u64, to: u64) {
         self.map.zero(from, (to - from) as usize);
+    }
+
+    /// Copies what this process has stored, from `position` on.
+    pub(crate) fn load(&self, position: u64, out: &mut [u8]) {
+        self.map.load(position, out);
+    }
+
+    /// Whether what it has survives the process.
+    pub(crate) fn is_in_file(&self) -> bool {
+        self.in_file
+    }
+
+    /// From here on the frame at `position` may grow; 0: none may. What was stored before is seen
+    /// by whoever sees this.
+    pub(crate) fn set_growing(&self, position: u64) {
+        self.map.control(GROWING).store(position, Ordering::Release);
+    }
+
+    /// Whether a frame below `end`, which is committed, may still grow.
+    pub(crate) fn grows_below(&self, end: u64) -> bool {
+        let position = self.map.control(GROWING).load(Ordering::Acquire);
+        position != 0 && position < end
+    }
+
+    /// Proves the batch that grows, over the older of its two proofs.
+    pub(crate) fn prove(&self, proof: &Proof, seed: Seed, records: u32) {
+        proof.store(&self.map, seed, records as usize % 2);
+    }
+
+    /// Moves the committed end over what was stored under the writer's lock, when all below is
+    /// committed: no other claim is there to move it.
+    pub(crate) fn commit(&self, end: u64) {
+        self.map.control(COMMITTED).store(end, Ordering::SeqCst);
     }
 
     /// Declares the claim `start..end` complete.

@@ -194,6 +194,7 @@ impl Log {
         let mut next = from;
         loop {
             let mut writer = self.writer.lock();
+            writer.settle(&self.ring);
             let state = writer.stream(stream).ok_or_else(|| self.no_stream(label))?;
             let mut looked = 0;
             for run in runs_beyond(&state.runs, state.end, next).take(RUNS_AT_ONCE) {
@@ -215,7 +216,9 @@ impl Log {
         loop {
             let next = runs.last().map_or(from, |run| run.end);
             let before = runs.len();
-            if let Some(state) = self.writer.lock().stream(stream) {
+            let mut writer = self.writer.lock();
+            writer.settle(&self.ring);
+            if let Some(state) = writer.stream(stream) {
                 runs.extend(runs_beyond(&state.runs, state.end, next).take(RUNS_AT_ONCE));
             }
             if runs.len() - before < RUNS_AT_ONCE {

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::growth::Growing;
 use super::ring::Ring;
 use super::segment::OpenSegment;
 use crate::buf::Slice;
@@ -16,6 +17,7 @@ use crate::format::Seed;
 use crate::format::checkpoint::StreamEntry;
 use crate::format::group::GroupHeader;
 use crate::format::index::{RunEntry, SegmentIndex, StreamIndex};
+use crate::format::record_batch::Lone;
 use crate::ids::{LeaderEpoch, Offset, Position, StreamId};
 use crate::limits::{GROUP_ALIGN, GROUP_HEADER_BYTES, INDEX_RUN_BYTES};
 use crate::moment::{self, Moment};
@@ -50,7 +52,7 @@ pub(crate) struct Claim {
 
 /// What a caller wants to append.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Want {
+pub(crate) struct Want<'a> {
     pub(crate) stream: StreamId,
     /// Length of the frame, header and padding included.
     pub(crate) frame_len: u64,
@@ -60,6 +62,8 @@ pub(crate) struct Want {
     pub(crate) max_timestamp_ms: i64,
     /// A frame too large for the ring: a group of its own.
     pub(crate) large: bool,
+    /// The record of a batch that others may join.
+    pub(crate) lone: Option<Lone<'a>>,
 }
 
 /// Where a closed group's bytes are.
@@ -127,6 +131,11 @@ pub(crate) struct Writer {
     pub(crate) log_uuid: uuid::Uuid,
     pub(crate) epoch: LeaderEpoch,
     group_bytes: u64,
+    /// Most bytes of a batch that single records join.
+    pub(super) batch_bytes: usize,
+    pub(super) growing: Option<Growing>,
+    /// Kept to spare an allocation.
+    pub(super) scratch: Vec<u8>,
     /// Base of the open (or next to open) group.
     group: u64,
     /// Next claim's position.
@@ -164,6 +173,7 @@ pub(crate) struct Start {
     pub(crate) log_uuid: uuid::Uuid,
     pub(crate) epoch: LeaderEpoch,
     pub(crate) group_bytes: usize,
+    pub(crate) batch_bytes: usize,
     /// First position of the first group to open.
     pub(crate) position: u64,
     pub(crate) segment: OpenSegment,
@@ -179,6 +189,9 @@ impl Writer {
             log_uuid: start.log_uuid,
             epoch: start.epoch,
             group_bytes: start.group_bytes as u64,
+            batch_bytes: start.batch_bytes,
+            growing: None,
+            scratch: Vec::new(),
             group: start.position,
             head: start.position,
             opened: false,
@@ -206,8 +219,9 @@ impl Writer {
         &mut self,
         ring: &Ring,
         released: u64,
-        want: Want,
+        want: Want<'_>,
     ) -> Result<Claim, Refusal> {
+        self.settle(ring);
         if self.stopped {
             return Err(Refusal::Stopped);
         }
@@ -216,7 +230,7 @@ impl Writer {
         }
         let position = if want.large {
             self.room_for_large(ring, released, want.frame_len)?
-        } else if self.large_waiting > 0 {
+        } else if self.takes_none() {
             return Err(Refusal::Room);
         } else {
             self.room(ring, released, want.frame_len)?
@@ -227,14 +241,53 @@ impl Writer {
         self.appends += 1;
         self.records_total += want.records;
         self.bytes_total += want.frame_len;
+        let epoch = self.epoch;
         let stream = self.stream(want.stream).expect("checked above");
+        if let Some(lone) = &want.lone {
+            let (first, follows) = stream.take(position, end, want.records);
+            let claim = Claim { position, end, first: Offset(first), epoch };
+            self.growing = Some(Growing::new(want.stream, claim, lone, follows));
+            ring.set_growing(position);
+            self.head = end;
+            return Ok(claim);
+        }
         let first = stream.note(position, end, want.records, want.max_timestamp_ms);
         if want.large {
             self.close_large(ring, end);
         } else {
             self.head = end;
         }
-        Ok(Claim { position, end, first: Offset(first), epoch: self.epoch })
+        Ok(Claim { position, end, first: Offset(first), epoch })
+    }
+
+    /// Whether no small claim is granted now.
+    pub(super) fn takes_none(&self) -> bool {
+        self.stopped || self.large_waiting > 0
+    }
+
+    /// Whether the newest frame may reach to `end`; if so, readers are told of what it overwrites.
+    pub(super) fn has_room(&mut self, ring: &Ring, released: u64, end: u64) -> bool {
+        let fits = end - self.group <= self.group_bytes
+            && end <= self.segment.segment.end()
+            && end <= released + ring.len();
+        if fits {
+            self.make_room(ring, released, end);
+        }
+        fits
+    }
+
+    /// Counts a record by which the newest frame, of this stream, grew from `before` to `end`.
+    pub(super) fn joined(&mut self, before: u64, end: u64, stream: StreamId) {
+        self.head = end;
+        self.claimed_end = end;
+        self.records += 1;
+        self.appends += 1;
+        self.records_total += 1;
+        self.bytes_total += end - before;
+        if let Some(state) = self.stream(stream) {
+            state.last_end = end;
+            state.end += 1;
+        }
     }
 
     pub(crate) fn stream(&mut self, id: StreamId) -> Option<&mut StreamState> {
@@ -368,6 +421,7 @@ impl Writer {
     /// Closes the open group, empty or not: final header, zeroed padding, a place in the queue.
     pub(crate) fn close(&mut self, ring: &Ring, last: bool) {
         debug_assert!(self.opened);
+        self.settle(ring);
         let used_end = self.head;
         let aligned = used_end.next_multiple_of(GROUP_ALIGN as u64);
         let header = self.header((used_end - self.group) as u32, last, Position(ring.durable()));
@@ -480,14 +534,38 @@ impl StreamState {
         records: u64,
         max_timestamp_ms: i64,
     ) -> u64 {
+        let (first, follows) = self.take(position, end, records);
+        if records > 0 {
+            self.note_run(position, end, follows, first, max_timestamp_ms);
+        }
+        first
+    }
+
+    /// Assigns the offsets of a frame; answers the first, and whether the frame follows the newest
+    /// one at once. If it has any, its run is to be noted.
+    fn take(&mut self, position: u64, end: u64, records: u64) -> (u64, bool) {
         let first = self.end;
         if records == 0 {
-            return first;
+            return (first, false);
         }
         if self.runs.is_empty() {
             self.first_here = first;
         }
         let follows = self.last_end == position;
+        self.last_end = end;
+        self.end += records;
+        (first, follows)
+    }
+
+    /// Notes where a frame's offsets are found.
+    pub(super) fn note_run(
+        &mut self,
+        position: u64,
+        end: u64,
+        follows: bool,
+        first: u64,
+        max_timestamp_ms: i64,
+    ) {
         let run = self.runs.last_mut();
         match run.filter(|run| follows && end - run.position.0 <= INDEX_RUN_BYTES) {
             Some(run) => run.max_timestamp_ms = run.max_timestamp_ms.max(max_timestamp_ms),
@@ -497,9 +575,6 @@ impl StreamState {
                 max_timestamp_ms,
             }),
         }
-        self.last_end = end;
-        self.end += records;
-        first
     }
 
     /// Where to start looking for `offset` in the current segment, if it may be there.

@@ -137,6 +137,7 @@ fn a_log(class: Flush, in_file: bool, control: &Control) -> Arc<Log> {
             log_uuid: found.uuid,
             epoch: found.epoch,
             group_bytes: options.group_bytes,
+            batch_bytes: options.join_bytes(),
             position: found.position,
             segment: found.segment,
             next: found.next,
@@ -213,8 +214,13 @@ fn payload(len: usize) -> Vec<u8> {
     batch
 }
 
-const WHAT: Payload =
-    Payload { stream: STREAM, kind: FrameKind::Batch, records: 1, max_timestamp_ms: 0 };
+const WHAT: Payload = Payload {
+    stream: STREAM,
+    kind: FrameKind::Batch,
+    records: 1,
+    max_timestamp_ms: 0,
+    joins: false,
+};
 
 /// Appends as every caller does, and waits for the level.
 fn append(log: &Log, level: Ack, len: usize) -> Result<Claim> {

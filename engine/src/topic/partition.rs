@@ -11,7 +11,7 @@ use super::extents::Extents;
 use super::read::{Place, Reader, Start};
 use super::send::{Sender, Sent};
 use super::{Host, PartitionInfo};
-use crate::config::{Ack, TimestampType};
+use crate::config::{Ack, Compression, TimestampType};
 use crate::error::{Error, Result};
 use crate::format::frame::FrameKind;
 use crate::format::record_batch::{self, Form, Record};
@@ -225,7 +225,8 @@ impl Partition {
         };
         let max_timestamp_ms = record_batch::encode_as(records, form, self.host.now_ms(), scratch)?;
         self.fits(scratch)?;
-        Ok(self.payload(records.len() as u64, max_timestamp_ms))
+        let joins = records.len() == 1 && form.compression == Compression::None;
+        Ok(Payload { joins, ..self.payload(records.len() as u64, max_timestamp_ms) })
     }
 
     /// Checks and copies a ready-made batch.
@@ -251,7 +252,8 @@ impl Partition {
     }
 
     fn payload(&self, records: u64, max_timestamp_ms: i64) -> Payload {
-        Payload { stream: self.stream, kind: FrameKind::Batch, records, max_timestamp_ms }
+        let kind = FrameKind::Batch;
+        Payload { stream: self.stream, kind, records, max_timestamp_ms, joins: false }
     }
 
     pub(crate) fn start(
@@ -395,8 +397,7 @@ impl Partition {
         if offset.0 <= bounds.log_start {
             return Ok(());
         }
-        let what =
-            Payload { stream: self.stream, kind: FrameKind::Trim, records: 0, max_timestamp_ms: 0 };
+        let what = Payload { kind: FrameKind::Trim, ..self.payload(0, 0) };
         let mut payload = offset.0.to_le_bytes();
         let options = AppendOptions::default().ack(Ack::Durable);
         let future =

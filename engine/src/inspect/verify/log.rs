@@ -15,7 +15,9 @@ use crate::format::checkpoint::Checkpoint;
 use crate::format::frame::{FrameHeader, FrameKind};
 use crate::format::index::SegmentIndex;
 use crate::format::record_batch;
-use crate::format::ring_control::{COMMITTED, DURABLE, EPOCH, Identity, LO, identify};
+use crate::format::ring_control::{
+    COMMITTED, DURABLE, EPOCH, GROWING, Identity, LO, PROOFS, identify,
+};
 use crate::ids::{LeaderEpoch, StreamId};
 use crate::inspect::info::{End, SegmentState};
 use crate::inspect::is_live;
@@ -28,8 +30,10 @@ use crate::log::scan::{Streams as Runs, WholeGroup, frames_of, index_of_streams}
 use crate::log::segment::Segment;
 use crate::topic::catalog::Change;
 
-/// Words of a ring's control page with a meaning.
-const RING_WORDS: [usize; 11] = [0, 1, 2, 3, 4, 5, 6, EPOCH, COMMITTED, DURABLE, LO];
+/// Words of a ring's control page with a meaning, but for the proofs.
+const RING_WORDS: [usize; 12] = [0, 1, 2, 3, 4, 5, 6, EPOCH, COMMITTED, DURABLE, LO, GROWING];
+/// Words of the proofs.
+const PROOF_WORDS: std::ops::Range<usize> = PROOFS[0]..PROOFS[1] + (PROOFS[1] - PROOFS[0]);
 
 struct Check<'r, 'a> {
     run: &'r mut Run<'a>,
@@ -360,7 +364,8 @@ impl Check<'_, '_> {
                 self.run.damage(path.clone(), 0, "does not say whole that it is this log's ring");
             }
         }
-        for word in (0..RING_CONTROL_BYTES / 8).filter(|word| !RING_WORDS.contains(word)) {
+        let has_meaning = |word: &usize| RING_WORDS.contains(word) || PROOF_WORDS.contains(word);
+        for word in (0..RING_CONTROL_BYTES / 8).filter(|word| !has_meaning(word)) {
             if map.control(word).load(Ordering::Relaxed) != 0 {
                 self.run.damage(path.clone(), 8 * word as u64, "not zero");
             }

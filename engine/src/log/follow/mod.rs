@@ -231,6 +231,9 @@ impl Log {
         let Some(told) = source.tell_that_we_sleep() else {
             return if source.has_ring() { Armed::Poll } else { Armed::Quiet };
         };
+        if source.hides_some(self.class) {
+            return Armed::Poll;
+        }
         let value = source.reach(self.class);
         if !told || !follow.is_idle(&source, self.class) {
             return Armed::Again;

@@ -2,6 +2,7 @@
 //! which it says that it sleeps. Never stores into the ring.
 
 use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -9,10 +10,13 @@ use crate::buf::{Page, RingMap};
 use crate::config::Flush;
 use crate::driver::disk::{Disk, io_error};
 use crate::error::{Error, Result};
-use crate::format::FORMAT_VERSION;
 use crate::format::ring_control::{
-    COMMITTED, DURABLE, EPOCH, Identity, LO, identify, is_written_by,
+    COMMITTED, DURABLE, EPOCH, GROWING, Identity, LO, identify, is_written_by,
 };
+use crate::format::{FORMAT_VERSION, Seed};
+use crate::ids::LeaderEpoch;
+use crate::limits::GROWTH_TIME_MAX;
+use crate::log::growth::{grown, overlay};
 
 /// See the module.
 #[derive(Debug)]
@@ -22,12 +26,16 @@ pub(crate) struct Source {
     epoch: u64,
     /// The ring is not asked for what lies below: segments had it when this was opened.
     from: u64,
+    /// Somebody had the writer's lock when this was opened.
+    has_writer: bool,
+    /// Position and bytes of the batch that grew when the writer died.
+    grown: Option<(u64, Vec<u8>)>,
 }
 
 impl Source {
     /// Nothing.
     pub(crate) fn none() -> Self {
-        Self { ring: None, page: None, epoch: 0, from: 0 }
+        Self { ring: None, page: None, epoch: 0, from: 0, has_writer: true, grown: None }
     }
 
     /// Opens the ring of the log in `dir`, if it has one that is whole.
@@ -51,8 +59,41 @@ impl Source {
             Some(_) => disk.open_waiters(&path).map_err(io_error(disk, "map", &path))?,
             None => None,
         };
+        if let Some(page) = &page {
+            // From its next append on the writer lets no batch grow.
+            page.followed().store(1, Ordering::SeqCst);
+        }
         let epoch = ring.as_ref().map_or(0, |ring| ring.control(EPOCH).load(Ordering::SeqCst));
-        Ok(Self { ring, page, epoch, from: 0 })
+        let has_writer = disk.has_writer().unwrap_or(true);
+        let dead = ring.as_ref().filter(|_| !has_writer);
+        let grown = dead.and_then(|ring| grown(ring, Seed::of(log), LeaderEpoch(epoch as u32)));
+        Ok(Self { ring, page, epoch, from: 0, has_writer, grown })
+    }
+
+    /// Whether somebody had the writer's lock when this was opened.
+    pub(crate) fn has_writer(&self) -> bool {
+        self.has_writer
+    }
+
+    /// Waits until the writer has closed a batch that it let grow before it knew of us.
+    pub(crate) fn wait_for_whole_frames(&self, class: Flush) {
+        let since = Instant::now();
+        while self.has_writer && self.hides_some(class) && since.elapsed() < 2 * GROWTH_TIME_MAX {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Where the batch lies that may still grow, if one may.
+    fn growing(&self) -> Option<u64> {
+        let ring = self.ring.as_ref()?;
+        Some(ring.control(GROWING).load(Ordering::SeqCst)).filter(|position| *position != 0)
+    }
+
+    /// Whether some that is committed cannot be shown before its batch is closed.
+    pub(crate) fn hides_some(&self, class: Flush) -> bool {
+        let committed = self.load(Self::word_of(class));
+        // In this order: what is committed tells its batch first.
+        committed.is_some_and(|committed| self.growing().is_some_and(|at| at < committed))
     }
 
     /// The ring has nothing below this that segments do not have.
@@ -103,7 +144,8 @@ impl Source {
 
     /// The watermark up to which a log of this class may be shown; `None` without a ring.
     pub(crate) fn reach(&self, class: Flush) -> Option<u64> {
-        self.load(Self::word_of(class))
+        let reach = self.load(Self::word_of(class))?;
+        Some(self.growing().map_or(reach, |at| at.min(reach)))
     }
 
     /// What the writer knows to be durable.
@@ -141,6 +183,9 @@ impl Source {
             return false;
         }
         ring.load(at, out);
+        if let Some((position, frame)) = &self.grown {
+            overlay(*position, frame, at, out);
+        }
         fence(Ordering::Acquire);
         at >= self.lo(ring) && is_written_by(ring, self.epoch)
     }

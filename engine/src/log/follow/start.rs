@@ -65,6 +65,7 @@ pub(crate) fn unreadable(
         log_uuid: nothing.uuid,
         epoch: nothing.epoch,
         group_bytes: GROUP_ALIGN,
+        batch_bytes: 0,
         position: nothing.position,
         segment: nothing.segment,
         next: None,
@@ -121,6 +122,7 @@ pub(crate) fn open(
         log_uuid: loaded.checkpoint.log,
         epoch: loaded.checkpoint.epoch,
         group_bytes: GROUP_ALIGN,
+        batch_bytes: 0,
         position: loaded.walk.base,
         segment: OpenSegment { segment, file },
         next: None,
@@ -277,7 +279,8 @@ impl Log {
         let mut tries = 0;
         let source = loop {
             let mut source = Source::open(&*self.disk, &self.name, self.uuid)?;
-            let alive = self.disk.has_writer().unwrap_or(true);
+            source.wait_for_whole_frames(self.class);
+            let alive = source.has_writer();
             let reach = source.reach(self.class).filter(|_| alive).unwrap_or(u64::MAX);
             self.scan_segments(walk, checkpoint, (reach, alive), cut, &mut ends, wakers)?;
             let same = u64::from(walk.epoch.0) == source.epoch();
