@@ -182,6 +182,7 @@ pub(crate) struct LogOptions {
     pub(crate) group_bytes: usize,
     pub(crate) groups_in_flight: usize,
     pub(crate) batch_bytes: usize,
+    pub(crate) caller_driven: bool,
     pub(crate) window_bytes: u64,
     pub(crate) window_time: Duration,
     pub(crate) max_payload_bytes: usize,
@@ -199,6 +200,7 @@ impl Default for LogOptions {
             group_bytes: GROUP_BYTES_MAX_DEFAULT,
             groups_in_flight: GROUPS_IN_FLIGHT_DEFAULT,
             batch_bytes: BATCH_BYTES_DEFAULT,
+            caller_driven: false,
             window_bytes: 16 << 20,
             window_time: Duration::from_millis(200),
             max_payload_bytes: PAYLOAD_BYTES_MAX,
@@ -210,8 +212,12 @@ impl Default for LogOptions {
 }
 
 impl LogOptions {
-    /// Most bytes of a batch that single records join; 0: they do not.
-    pub(crate) fn join_bytes(&self) -> usize {
+    /// Most bytes of a batch that single records join in a log of this class; 0: they do not.
+    pub(crate) fn join_bytes(&self, class: Flush) -> usize {
+        // Nobody would close the batch for readers of other processes while no caller turns.
+        if self.caller_driven && class == Flush::Async && self.ring_in_file {
+            return 0;
+        }
         self.batch_bytes.min(self.max_payload_bytes).min(self.ring_bytes / 8)
     }
 
@@ -295,7 +301,9 @@ impl Options {
     ///
     /// A batch that may still grow is closed as soon as a reader comes to it. One in another
     /// process that is not asleep, or may not write to `WAITERS`, may see the newest records of an
-    /// `async` topic only when their group is closed, at most 200 ms later.
+    /// `async` topic only when their group is closed, at most 200 ms later. In a
+    /// [caller-driven](Self::caller_driven) engine, where nobody may be there to close it, records
+    /// of `async` topics are not joined.
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.log.batch_bytes = bytes;
         self
@@ -351,6 +359,7 @@ impl Options {
     /// ends.
     pub fn caller_driven(mut self, caller_driven: bool) -> Self {
         self.caller_driven = caller_driven;
+        self.log.caller_driven = caller_driven;
         self
     }
 

@@ -416,7 +416,7 @@ impl Maker {
             log_uuid: recovered.uuid,
             epoch: recovered.epoch,
             group_bytes: options.group_bytes.min(options.ring_bytes / 2),
-            batch_bytes: options.join_bytes(),
+            batch_bytes: options.join_bytes(class),
             position: recovered.position,
             segment: recovered.segment,
             next: recovered.next,

@@ -102,13 +102,14 @@ impl Proof {
         u64::from(seed.checksum(&bytes))
     }
 
-    /// Writes it over the first or the second proof.
-    pub fn store(&self, ring: &RingMap, seed: Seed, which: usize) {
+    /// Writes it over the older of the two: they take turns by the number of records.
+    pub fn store(&self, ring: &RingMap, seed: Seed) {
+        let first = PROOFS[self.batch.records as usize % PROOFS.len()];
         for (at, word) in self.words(seed).iter().enumerate() {
             if at == PROOF_WORDS / 2 {
                 moment::pass(Moment::ProofHalf);
             }
-            ring.control(PROOFS[which] + at).store(*word, Ordering::Relaxed);
+            ring.control(first + at).store(*word, Ordering::Relaxed);
         }
     }
 

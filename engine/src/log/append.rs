@@ -145,7 +145,7 @@ impl Log {
     /// Whether a batch of one record that becomes `payload` may grow. Not where somebody in another
     /// process follows, who would not see it before it is closed.
     fn may_grow(&self, payload: &[u8]) -> bool {
-        payload.len() < self.options.join_bytes()
+        payload.len() < self.options.join_bytes(self.class)
             && !(self.class == Flush::Async && self.is_followed())
     }
 

@@ -240,7 +240,7 @@ impl Flusher {
     /// How long a group of an async log stays open.
     fn open_for(&self) -> Duration {
         let options = &self.log.options;
-        let grows = options.join_bytes() > 0 && self.log.ring_in_file;
+        let grows = options.join_bytes(Flush::Async) > 0 && self.log.ring_in_file;
         if grows { options.window_time.min(GROWTH_TIME_MAX) } else { options.window_time }
     }
 

@@ -48,6 +48,11 @@ impl Growing {
         self.position + HEAD + u64::from(self.batch.records_len)
     }
 
+    /// What it holds, the CRC of its records being this.
+    fn proof(&self, crc: u32) -> Proof {
+        Proof { position: self.position, stream: self.stream, crc, batch: self.batch }
+    }
+
     fn end(&self) -> u64 {
         self.records_end().next_multiple_of(FRAME_ALIGN as u64)
     }
@@ -94,15 +99,20 @@ impl Writer {
         }
         let at = growing.records_end() - begun as u64;
         ring.load(at, &mut bytes[..begun]);
+        if ring.is_in_file() {
+            // The padding behind the first record, which its frame is not whole without, is about
+            // to be overwritten: from now on only a proof proves it.
+            let before = growing.crc.unwrap_or_else(|| {
+                let crc = crc32c::crc32c(&first_record(ring, &growing));
+                ring.prove(&growing.proof(crc), self.seed);
+                crc
+            });
+            next.crc = Some(crc32c::crc32c_append(before, &bytes[begun..]));
+        }
         ring.store(at, bytes);
         moment::pass(Moment::JoinStored);
-        if ring.is_in_file() {
-            let before =
-                growing.crc.unwrap_or_else(|| crc32c::crc32c(&first_record(ring, &growing)));
-            let crc = crc32c::crc32c_append(before, &bytes[begun..]);
-            next.crc = Some(crc);
-            let proof = Proof { position: next.position, stream: next.stream, crc, batch };
-            ring.prove(&proof, self.seed, batch.records);
+        if let Some(crc) = next.crc {
+            ring.prove(&next.proof(crc), self.seed);
             moment::pass(Moment::JoinProven);
         }
         self.growing = Some(next);
@@ -119,14 +129,13 @@ impl Writer {
         let Some(growing) = self.growing.take() else { return };
         let Growing { stream, position, batch, .. } = growing;
         if batch.records > 1 {
-            let proof = Proof { position, stream, crc: 0, batch };
             // What follows the headers in their last word stays as it is.
             let len = HEAD.next_multiple_of(WORD) as usize;
             let mut bytes = std::mem::take(&mut self.scratch);
             bytes.resize(HEAD as usize + batch.records_len as usize, 0);
             ring.load(position, &mut bytes);
             let (head, records) = bytes.split_at_mut(HEAD as usize);
-            head.copy_from_slice(&proof.head(self.seed, records));
+            head.copy_from_slice(&growing.proof(0).head(self.seed, records));
             ring.store(position + FRAME_HEADER_BYTES as u64, &bytes[FRAME_HEADER_BYTES..len]);
             moment::pass(Moment::BatchClosing);
             ring.store(position, &bytes[..FRAME_HEADER_BYTES]);
@@ -141,16 +150,16 @@ impl Writer {
     }
 }
 
-/// Position and bytes of the newest batch of a ring whose writer is dead, if the ring proves more of
-/// it than its own headers say.
+/// Position and bytes of the newest batch of a ring whose writer is dead, unless its own headers say
+/// more of it than its proofs.
 pub(crate) fn grown(ring: &RingMap, seed: Seed, epoch: LeaderEpoch) -> Option<(u64, Vec<u8>)> {
     let proven = |proof: Proof| Some((proof.position, proof.frame(ring, seed)?));
     let (position, frame) = Proof::load(ring, seed, epoch).filter_map(proven).last()?;
     let mut head = [0; HEAD as usize];
     ring.load(position, &mut head);
     let said = FrameHeader::decode(seed, Position(position), &head);
-    let whole = said.is_ok_and(|said| said.frame_len() >= frame.len());
-    (!whole).then_some((position, frame))
+    let more = said.is_ok_and(|said| said.frame_len() > frame.len());
+    (!more).then_some((position, frame))
 }
 
 /// Puts `frame`, which lies at `position`, over the part of it that is in `out`, which starts at

@@ -451,6 +451,7 @@ impl Log {
     pub(crate) fn remove_stream(&self, id: StreamId) {
         let removed = {
             let mut writer = self.writer.lock();
+            writer.settle(&self.ring);
             writer.streams.get_mut(id.0 as usize).and_then(Option::take)
         };
         if let Some(mut state) = removed {

@@ -127,8 +127,8 @@ impl Ring {
     }
 
     /// Proves the batch that grows, over the older of its two proofs.
-    pub(crate) fn prove(&self, proof: &Proof, seed: Seed, records: u32) {
-        proof.store(&self.map, seed, records as usize % 2);
+    pub(crate) fn prove(&self, proof: &Proof, seed: Seed) {
+        proof.store(&self.map, seed);
     }
 
     /// Moves the committed end over what was stored under the writer's lock, when all below is

@@ -137,7 +137,7 @@ fn a_log(class: Flush, in_file: bool, control: &Control) -> Arc<Log> {
             log_uuid: found.uuid,
             epoch: found.epoch,
             group_bytes: options.group_bytes,
-            batch_bytes: options.join_bytes(),
+            batch_bytes: options.join_bytes(class),
             position: found.position,
             segment: found.segment,
             next: found.next,

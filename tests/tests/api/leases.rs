@@ -9,9 +9,12 @@ use std::time::Instant;
 
 use ringlog::{Batch, Engine, Error, Flush, Offset, Options, Partition, Record, Start};
 
-use super::{
-    CLASSES, DEADLINE, KIB, append_numbered, number, on_each, partition, small, value, values,
-};
+use super::{CLASSES, DEADLINE, KIB, append_numbered, number, on_each, partition, value, values};
+
+/// Each record in a batch of its own.
+fn small() -> Options {
+    super::small().batch_bytes(0)
+}
 
 const LOG: [&str; 2] = ["log-001", "log-002"];
 

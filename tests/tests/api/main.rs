@@ -13,6 +13,7 @@ mod completions;
 mod compression;
 mod follow;
 mod input;
+mod joined;
 mod leases;
 mod load;
 mod open;

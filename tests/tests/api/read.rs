@@ -36,7 +36,7 @@ fn readers_start_where_they_are_told() {
 
 #[test]
 fn seek_goes_anywhere_and_a_refused_one_leaves_the_reader_where_it_was() {
-    on_each_class(&small(), |_, partition, _| {
+    on_each_class(&small().batch_bytes(0), |_, partition, _| {
         append_numbered(partition, 0..300, 500);
         let mut reader = partition.reader(Start::Earliest).unwrap();
         for target in [250, 3, 299, 0, 150, 151, 149] {
@@ -167,7 +167,7 @@ fn read_what_is_there(partition: &Partition, verify: bool, done: &AtomicBool) {
 
 #[test]
 fn a_reader_keeps_the_segment_it_stands_in_from_being_reused() {
-    on_each_class(&small(), |_, partition, _| {
+    on_each_class(&small().batch_bytes(0), |_, partition, _| {
         append_numbered(partition, 0..200, 2000);
         let mut reader = partition.reader(Start::Earliest).unwrap();
         assert!(reader.next_batch().unwrap().is_some());

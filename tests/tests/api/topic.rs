@@ -151,17 +151,18 @@ fn partitions_that_took_their_part_are_told_from_those_that_did_not() {
 fn partitions_with_something_take_turns() {
     on_each_topic(3, |_, topic, _| {
         let [first, second] = [0, 1].map(|id| topic.partition(id).unwrap());
+        let pair = |at: usize| [value(2 * at, 10), value(2 * at + 1, 10)];
         for at in 0..30 {
-            first.append(Record::new(&value(at, 10))).unwrap();
+            first.append_many(&pair(at).each_ref().map(|value| Record::new(value))).unwrap();
         }
         for at in 0..10 {
-            second.append(Record::new(&value(at, 10))).unwrap();
+            second.append_many(&pair(at).each_ref().map(|value| Record::new(value))).unwrap();
         }
         let batches = topic.reader(Start::Earliest).unwrap().map(Result::unwrap);
         let order: Vec<(u32, u64)> =
             batches.map(|(partition, batch)| (partition.0, batch.base_offset().0)).collect();
-        let turns = (0..10).flat_map(|at| [(0, at), (1, at)]);
-        assert_eq!(order, turns.chain((10..30).map(|at| (0, at))).collect::<Vec<_>>());
+        let turns = (0..10).flat_map(|at| [(0, 2 * at), (1, 2 * at)]);
+        assert_eq!(order, turns.chain((10..30).map(|at| (0, 2 * at))).collect::<Vec<_>>());
     });
 }
 

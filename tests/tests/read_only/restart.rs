@@ -70,10 +70,12 @@ fn entry_of_the_writer() {
     let class: Flush = var(CLASS).parse().unwrap();
     let options = small().backend(var(BACKEND).parse().unwrap());
     let options = options.ring_bytes(var(RING).parse().unwrap()).lock_timeout(DEADLINE);
+    let stop_at: u64 = var(STOP_AT).parse().unwrap();
+    // Who stops somewhere wants to be read up to somewhere.
+    let options = if stop_at == u64::MAX { options } else { options.batch_bytes(0) };
     let engine = options.open(PathBuf::from(dir)).unwrap();
     let topic = engine.open_or_create_topic(spec(class)).unwrap().partition(0).unwrap();
     println!("writing");
-    let stop_at: u64 = var(STOP_AT).parse().unwrap();
     loop {
         let end = topic.info().unwrap().end.0;
         if end >= stop_at {
@@ -196,7 +198,7 @@ fn many_kills_fool_no_reader() {
 fn what_vanishes_of_an_async_topic_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let class = Flush::Async;
-    let options = small().segment_bytes(1 << 20).async_window(1 << 30, DEADLINE);
+    let options = small().segment_bytes(1 << 20).async_window(1 << 30, DEADLINE).batch_bytes(0);
     let writer = options.clone().open(dir.path()).unwrap();
     append(&writer.create_topic(spec(class)).unwrap().partition(0).unwrap(), 0..20);
     writer.flush(DEADLINE).unwrap();

@@ -16,6 +16,8 @@ const CHANGED: u64 = 8;
 
 fn killed(seed: u64, flush: Flush, crash: Crash) -> World {
     let mut world = World::new(seed, |_| ());
+    // Each has a frame of its own.
+    world.options = world.options.clone().batch_bytes(0);
     let engine = world.open();
     append(&topic(&engine, "safe", flush), 0, N, LEN);
     world.crash(crash);

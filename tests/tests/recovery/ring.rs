@@ -8,6 +8,7 @@ const RING: &str = "log-001/ring";
 
 fn killed(seed: u64) -> World {
     let mut world = World::new(seed, |_| ());
+    world.options = world.options.clone().batch_bytes(0);
     let engine = world.open();
     append(&topic(&engine, "fast", Flush::Async), 0, 20, 500);
     world.crash(Crash::Process);
@@ -56,7 +57,7 @@ fn a_ring_that_has_lost_its_pages_is_taken_as_far_as_it_proves_itself() {
 fn nothing_beyond_a_hole_in_a_ring_is_taken() {
     // Closed groups that the frozen device has not taken, each of a few frames.
     let mut world = World::new(7, |_| ());
-    world.options = world.options.clone().group_bytes(4096);
+    world.options = world.options.clone().group_bytes(4096).batch_bytes(0);
     let engine = world.open();
     let fast = topic(&engine, "fast", Flush::Async);
     world.disk.freeze();
