@@ -295,8 +295,8 @@ impl Options {
 
     /// Appends of single records to one partition, one after the other and with nothing else of
     /// their log in between, join one batch until it has this many bytes (default 16 KiB, at most
-    /// `max_payload_bytes` and an eighth of the ring; 0: each is a batch of its own). Small records then take little more space than their bytes, and are
-    /// read faster. Each is acknowledged by itself all the same, and what a killed process had
+    /// `max_payload_bytes` and an eighth of the ring; 0: each is a batch of its own). Small records
+    /// then take little more space than their bytes, and are read faster. Each is acknowledged by itself all the same, and what a killed process had
     /// acknowledged is there. Batches given as such are never joined, nor compressed ones.
     ///
     /// A batch that may still grow is closed as soon as a reader comes to it. One in another

@@ -2,8 +2,8 @@
 //!
 //! Per partition the oracle has every batch that was ever claimed, in order. What a recovery finds
 //! must be a prefix of it, byte for byte, that contains everything whose acknowledged level the
-//! fault spares. Batches beyond what was found are forgotten; they may never come back. Records that
-//! were appended one by one may have joined one batch: then each is compared.
+//! fault spares. Batches beyond what was found are forgotten; they may never come back. Records
+//! that were appended one by one may have joined one batch: then each is compared.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

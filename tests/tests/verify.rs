@@ -131,7 +131,8 @@ fn meaning(inspector: &Inspector) -> Vec<(PathBuf, u64, u64)> {
         if let Some(ring) = &log.ring {
             ranges.push((ring.path.clone(), 0, 56));
             ranges.push((ring.path.clone(), 56, 64));
-            ranges.push((ring.path.clone(), 264, 4096));
+            ranges.push((ring.path.clone(), 328, 384));
+            ranges.push((ring.path.clone(), 512, 4096));
         }
         let mut groups = Vec::new();
         let newest = &log.checkpoints[0];

@@ -45,18 +45,20 @@ impl Page {
         Ok(page)
     }
 
-    /// Its first word.
+    /// Its first word: somebody sleeps.
     pub fn mark(&self) -> &AtomicU64 {
-        // SAFETY: the start of the page, aligned, alive as long as self, only used as an atomic.
-        unsafe { AtomicU64::from_ptr(self.at.as_ptr().cast::<u64>()) }
+        self.word(0)
     }
-}
 
-impl Page {
-    /// Its second word.
+    /// Its second word: somebody follows, asleep or not.
     pub fn followed(&self) -> &AtomicU64 {
+        self.word(1)
+    }
+
+    fn word(&self, index: usize) -> &AtomicU64 {
+        assert!(index < RING_CONTROL_BYTES / size_of::<u64>(), "word within the page");
         // SAFETY: within the page, aligned, alive as long as self, only used as an atomic.
-        unsafe { AtomicU64::from_ptr(self.at.as_ptr().cast::<u64>().add(1)) }
+        unsafe { AtomicU64::from_ptr(self.at.as_ptr().cast::<u64>().add(index)) }
     }
 }
 

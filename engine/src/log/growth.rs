@@ -150,8 +150,8 @@ impl Writer {
     }
 }
 
-/// Position and bytes of the newest batch of a ring whose writer is dead, unless its own headers say
-/// more of it than its proofs.
+/// Position and bytes of the newest batch of a ring whose writer is dead, unless its own headers
+/// say more of it than its proofs.
 pub(crate) fn grown(ring: &RingMap, seed: Seed, epoch: LeaderEpoch) -> Option<(u64, Vec<u8>)> {
     let proven = |proof: Proof| Some((proof.position, proof.frame(ring, seed)?));
     let (position, frame) = Proof::load(ring, seed, epoch).filter_map(proven).last()?;
