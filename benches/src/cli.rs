@@ -180,6 +180,9 @@ pub struct WorkloadArgs {
     /// Size at which a group is closed [default: the engine's]
     #[arg(long, value_name = "BYTES")]
     pub group_bytes: Option<usize>,
+    /// Size up to which single records join one batch; 0: none do [default: the engine's]
+    #[arg(long, value_name = "BYTES")]
+    pub batch_bytes: Option<usize>,
     /// Most groups in flight [default: the engine's]
     #[arg(long, value_name = "N")]
     pub groups_in_flight: Option<usize>,

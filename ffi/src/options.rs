@@ -136,6 +136,9 @@ pub struct ringlog_open_options {
     pub scrub_bytes_per_second: u64,
     /// A pass begins this long after the one before began. 0: a day.
     pub scrub_every_ns: i64,
+    /// Single records that one partition gets one after the other join one batch up to this size.
+    /// 0: 16 KiB; 1: each is a batch of its own.
+    pub batch_bytes: u64,
 }
 
 // SAFETY: integers and pointers without padding between or behind them, for which zero is a value.
@@ -145,7 +148,7 @@ unsafe impl Plain for ringlog_open_options {
     const FIRST_SIZE: usize = 88;
 }
 
-const _: () = assert!(size_of::<ringlog_open_options>() == 136);
+const _: () = assert!(size_of::<ringlog_open_options>() == 144);
 
 /// What a new topic shall be. Set `size` to its sizeof and what is not wanted to zero.
 #[derive(Clone, Copy)]
@@ -194,6 +197,9 @@ impl ringlog_open_options {
         }
         if self.groups_in_flight > 0 {
             options = options.groups_in_flight(self.groups_in_flight as usize);
+        }
+        if self.batch_bytes > 0 {
+            options = options.batch_bytes(self.batch_bytes.try_into().unwrap_or(usize::MAX));
         }
         let every = duration(self.scrub_every_ns)?.unwrap_or(Duration::from_secs(24 * 60 * 60));
         options = options.scrub(self.scrub_bytes_per_second, every);

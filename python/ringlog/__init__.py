@@ -124,6 +124,7 @@ def open(
     ring_bytes: Optional[int] = None,
     group_bytes: Optional[int] = None,
     groups_in_flight: Optional[int] = None,
+    batch_bytes: Optional[int] = None,
     window_bytes: Optional[int] = None,
     window_seconds: Optional[float] = None,
     max_payload_bytes: Optional[int] = None,
@@ -154,6 +155,9 @@ def open(
     are the engine's: `segment_bytes` (128 MiB), `ring_bytes` (4 MiB, a power of two), `group_bytes`
     (1 MiB), `groups_in_flight` (2), `max_payload_bytes` (17 MiB), `spare_segments` (2).
 
+    Single records that are appended to one partition one after the other join one batch of up to
+    `batch_bytes` (16 KiB; 0: each is a batch of its own).
+
     `shards` (1) is how many threads flush, each to logs of its own; `pin_shards` keeps each on a
     processor. Sealed segments are read in place, through mappings, unless `mmap` is False; batches
     that are held pin memory, up to `pinned_bytes_max` (1 GiB): beyond, reading raises
@@ -178,6 +182,7 @@ def open(
         "ring_bytes": ring_bytes,
         "group_bytes": group_bytes,
         "groups_in_flight": groups_in_flight,
+        "batch_bytes": batch_bytes,
         "window_bytes": window_bytes,
         "window_seconds": window_seconds,
         "max_payload_bytes": max_payload_bytes,

@@ -316,6 +316,7 @@ impl Opening {
                 "segment_bytes" => options.segment_bytes(value.extract()?),
                 "ring_bytes" => options.ring_bytes(value.extract()?),
                 "group_bytes" => options.group_bytes(value.extract()?),
+                "batch_bytes" => options.batch_bytes(value.extract()?),
                 "groups_in_flight" => options.groups_in_flight(value.extract()?),
                 "max_payload_bytes" => options.max_payload_bytes(value.extract()?),
                 "spare_segments" => options.spare_segments(value.extract()?),

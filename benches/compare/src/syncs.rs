@@ -131,6 +131,7 @@ fn append<T: Target>(args: &SyncsArgs) -> Result<()> {
         ring_bytes: None,
         group_bytes: None,
         groups_in_flight: None,
+        batch_bytes: None,
         // What goes through io_uring is no system call that strace could count.
         backend: Backend::Plain,
     };

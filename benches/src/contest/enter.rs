@@ -42,6 +42,7 @@ pub fn entrant(name: &str, id: &str, workload: &str, mode: Mode, args: &Workload
     option("--ring-bytes", args.ring_bytes.map(|bytes| bytes.to_string()));
     option("--group-bytes", args.group_bytes.map(|bytes| bytes.to_string()));
     option("--shards", args.shards.map(|shards| shards.to_string()));
+    option("--batch-bytes", args.batch_bytes.map(|bytes| bytes.to_string()));
     option("--groups-in-flight", args.groups_in_flight.map(|groups| groups.to_string()));
     entrant
 }

@@ -31,6 +31,8 @@ pub struct Setup {
     pub ring_bytes: Option<usize>,
     /// Size at which a group is closed.
     pub group_bytes: Option<usize>,
+    /// Size up to which single records join one batch.
+    pub batch_bytes: Option<usize>,
     /// Most groups in flight.
     pub groups_in_flight: Option<usize>,
     /// How many shards flush.

@@ -71,6 +71,9 @@ impl Target for Ringlog {
         if let Some(bytes) = setup.group_bytes {
             options = options.group_bytes(bytes);
         }
+        if let Some(bytes) = setup.batch_bytes {
+            options = options.batch_bytes(bytes);
+        }
         if let Some(groups) = setup.groups_in_flight {
             options = options.groups_in_flight(groups);
         }

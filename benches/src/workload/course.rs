@@ -46,6 +46,7 @@ impl Course<'_> {
             ring_bytes: self.args.ring_bytes,
             group_bytes: self.args.group_bytes,
             groups_in_flight: self.args.groups_in_flight,
+            batch_bytes: self.args.batch_bytes,
             shards: self.args.shards,
             backend: self.args.backend,
         }

@@ -268,6 +268,7 @@ mod tests {
             ring_bytes: None,
             group_bytes: None,
             groups_in_flight: None,
+            batch_bytes: None,
             shards: None,
             backend: Backend::Auto,
         };

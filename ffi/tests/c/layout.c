@@ -32,13 +32,14 @@ static void sizes_and_offsets(const char *path) {
     CHECK(offsetof(ringlog_open_options, append_timeout_ns) == 64);
     CHECK(offsetof(ringlog_open_options, lock_timeout_ns) == 72);
     CHECK(offsetof(ringlog_open_options, close_timeout_ns) == 80);
-    CHECK(sizeof(ringlog_open_options) == 136 && offsetof(ringlog_open_options, shards) == 88);
+    CHECK(sizeof(ringlog_open_options) == 144 && offsetof(ringlog_open_options, shards) == 88);
     CHECK(offsetof(ringlog_open_options, groups_in_flight) == 92);
     CHECK(offsetof(ringlog_open_options, pinned_bytes_max) == 96);
     CHECK(offsetof(ringlog_open_options, log) == 104);
     CHECK(offsetof(ringlog_open_options, log_context) == 112);
     CHECK(offsetof(ringlog_open_options, scrub_bytes_per_second) == 120);
     CHECK(offsetof(ringlog_open_options, scrub_every_ns) == 128);
+    CHECK(offsetof(ringlog_open_options, batch_bytes) == 136);
     CHECK(sizeof(ringlog_extent) == 32 && offsetof(ringlog_extent, offset) == 8);
     CHECK(offsetof(ringlog_extent, len) == 16 && offsetof(ringlog_extent, memory) == 24);
     CHECK(sizeof(ringlog_sent) == 24 && offsetof(ringlog_sent, complete) == 16);
