@@ -267,6 +267,20 @@ pub fn encode_as(
     now_ms: i64,
     out: &mut Vec<u8>,
 ) -> Result<i64, BatchError> {
+    let start = out.len();
+    let max_timestamp_ms = encode_unsealed(records, form, now_ms, out)?;
+    seal(&mut out[start..]);
+    Ok(max_timestamp_ms)
+}
+
+/// As [`encode_as`], but for the checksum, which [`seal`] sets: a record that joins another batch
+/// needs none.
+pub fn encode_unsealed(
+    records: &[Record<'_>],
+    form: Form,
+    now_ms: i64,
+    out: &mut Vec<u8>,
+) -> Result<i64, BatchError> {
     let plan = Plan::of(records, form.timestamps, now_ms)?;
     let start = out.len();
     out.reserve(plan.len);
@@ -292,12 +306,14 @@ pub fn encode_as(
         let length = ((len - UNCOUNTED_BYTES) as i32).to_be_bytes();
         out[start + LENGTH_AT..start + EPOCH_AT].copy_from_slice(&length);
     }
-    seal(&mut out[start..]);
     Ok(plan.max_timestamp_ms)
 }
 
 /// Sets the checksum of a batch whose other bytes stand.
-fn seal(batch: &mut [u8]) {
+///
+/// # Panics
+/// If `batch` is shorter than a header.
+pub fn seal(batch: &mut [u8]) {
     let crc = crc32c::crc32c(&batch[BATCH_UNCOVERED_BYTES..]);
     batch[CRC_AT..BATCH_UNCOVERED_BYTES].copy_from_slice(&crc.to_be_bytes());
 }

@@ -1,6 +1,8 @@
 //! Appending to a log: claim under the lock, then put the frame in place and commit it, then wait
-//! for the level asked for. The payload is encoded and its own CRC computed before the claim, so
-//! that nothing after the claim can fail and the time between claim and commit is one copy.
+//! for the level asked for. The payload is encoded before the claim, so that nothing after it can
+//! fail, and its own CRC computed, so that the time between claim and commit is one copy. A single
+//! record may join the newest batch instead, which is done within the claim; if it does not, its
+//! batch gets its CRC then.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -27,7 +29,8 @@ pub(crate) struct Payload {
     pub(crate) records: u64,
     /// The latest of its records' timestamps.
     pub(crate) max_timestamp_ms: i64,
-    /// It may be put into a batch with its neighbours.
+    /// One record, which may be put into a batch with its neighbours; its own batch has no
+    /// checksum yet.
     pub(crate) joins: bool,
 }
 
@@ -78,6 +81,9 @@ impl Log {
         if joined {
             self.committed_moved(claim.end);
             return Ok(claim);
+        }
+        if what.joins {
+            record_batch::seal(payload);
         }
         if what.kind == FrameKind::Batch {
             record_batch::place(payload, claim.first, claim.epoch);

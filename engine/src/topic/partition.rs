@@ -223,9 +223,10 @@ impl Partition {
             compression: options.compression.unwrap_or(self.topic.compression),
             timestamps: self.topic.timestamps,
         };
-        let max_timestamp_ms = record_batch::encode_as(records, form, self.host.now_ms(), scratch)?;
-        self.fits(scratch)?;
         let joins = records.len() == 1 && form.compression == Compression::None;
+        let encode = if joins { record_batch::encode_unsealed } else { record_batch::encode_as };
+        let max_timestamp_ms = encode(records, form, self.host.now_ms(), scratch)?;
+        self.fits(scratch)?;
         Ok(Payload { joins, ..self.payload(records.len() as u64, max_timestamp_ms) })
     }
 

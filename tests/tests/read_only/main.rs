@@ -5,6 +5,7 @@
 mod beside;
 mod damaged;
 mod holds;
+mod joined;
 mod outside;
 mod restart;
 mod unproven;
