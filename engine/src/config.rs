@@ -296,14 +296,15 @@ impl Options {
     /// Appends of single records to one partition, one after the other and with nothing else of
     /// their log in between, join one batch until it has this many bytes (default 16 KiB, at most
     /// `max_payload_bytes` and an eighth of the ring; 0: each is a batch of its own). Small records
-    /// then take little more space than their bytes, and are read faster. Each is acknowledged by itself all the same, and what a killed process had
-    /// acknowledged is there. Batches given as such are never joined, nor compressed ones.
+    /// then take little more space than their bytes, and are read faster. Each is acknowledged by
+    /// itself all the same, and what a killed process had acknowledged is there. Batches given as
+    /// such are never joined, nor compressed ones.
     ///
-    /// A batch that may still grow is closed as soon as a reader comes to it. One in another
-    /// process that is not asleep, or may not write to `WAITERS`, may see the newest records of an
-    /// `async` topic only when their group is closed, at most 200 ms later. In a
-    /// [caller-driven](Self::caller_driven) engine, where nobody may be there to close it, records
-    /// of `async` topics are not joined.
+    /// A batch that may still grow is closed as soon as a reader of this process comes to it. In
+    /// `async` topics none grows while somebody follows in another process; one that grew before he
+    /// came, or where he may not write to `WAITERS`, he sees when its group is closed, at most
+    /// 200 ms later. In a [caller-driven](Self::caller_driven) engine, where nobody may be there to
+    /// close it, records of `async` topics are not joined.
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.log.batch_bytes = bytes;
         self
