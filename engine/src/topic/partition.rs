@@ -213,6 +213,7 @@ impl Partition {
 
     /// One batch of these records in `scratch`; answers what [`start`](Self::start) needs to know
     /// of it.
+    #[inline]
     pub(crate) fn encode(
         &self,
         records: &[Record<'_>],
@@ -244,6 +245,7 @@ impl Partition {
         Ok(self.payload(header.record_count.into(), max_timestamp_ms))
     }
 
+    #[inline]
     fn fits(&self, batch: &[u8]) -> Result<()> {
         let max = self.log.options.max_payload_bytes;
         if batch.len() > max {
@@ -252,6 +254,7 @@ impl Partition {
         Ok(())
     }
 
+    #[inline]
     fn payload(&self, records: u64, max_timestamp_ms: i64) -> Payload {
         let kind = FrameKind::Batch;
         Payload { stream: self.stream, kind, records, max_timestamp_ms, joins: false }
@@ -266,11 +269,13 @@ impl Partition {
         AppendFuture::start(&self.log, &self.host, what, batch, self.level(options), options)
     }
 
+    #[inline]
     fn level(&self, options: AppendOptions) -> Ack {
         options.ack.unwrap_or_else(|| self.log.class.ack())
     }
 
     /// The shortest way for the commonest case, a claim granted whose level is there already.
+    #[inline]
     fn put(&self, batch: &mut [u8], what: Payload, options: AppendOptions) -> Result<Appended> {
         let level = self.level(options);
         match self.log.try_put(what, batch) {
