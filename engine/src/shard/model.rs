@@ -219,7 +219,7 @@ const WHAT: Payload = Payload {
     kind: FrameKind::Batch,
     records: 1,
     max_timestamp_ms: 0,
-    joins: false,
+    joins: true,
 };
 
 /// Appends as every caller does, and waits for the level.
@@ -374,6 +374,7 @@ fn claim_and_stop(log: &Log) -> Claim {
         records: 1,
         max_timestamp_ms: 0,
         large: false,
+        lone: None,
     };
     log.writer.lock().claim(&log.ring, log.released(), want).expect("there is room")
 }
@@ -459,13 +460,15 @@ fn a_follower_hears_of_what_comes() {
         let label: Arc<str> = "model/0".into();
         let mut cursor = crate::log::reader::Cursor::new(Arc::clone(&model.log), STREAM, label, 0);
         let reader = thread::spawn(move || {
-            for offset in 0..2 {
-                block_on(|context| {
+            let mut next = 0;
+            while next < 3 {
+                // Records that joined before he looked come as one batch.
+                next = block_on(|context| {
                     loop {
                         match cursor.next_batch().expect("nothing is damaged") {
                             Some((batch, _)) => {
-                                assert_eq!(batch.base_offset.0, offset, "in order, none twice");
-                                return Poll::Ready(());
+                                assert_eq!(batch.base_offset.0, next, "in order, none twice");
+                                return Poll::Ready(batch.last_offset().0 + 1);
                             }
                             None if cursor.follow(context.waker()).expect("open") => {
                                 return Poll::Pending;
@@ -476,7 +479,7 @@ fn a_follower_hears_of_what_comes() {
                 });
             }
         });
-        for _ in 0..2 {
+        for _ in 0..3 {
             append(&model.log, Ack::Written, 100).expect("the device works");
         }
         reader.join().expect("a reader that is woken");
