@@ -27,7 +27,7 @@ const EXAMPLES: &[Example] = &[
     Example {
         file: "stream_server.c",
         standard: "gnu11",
-        prints: &["2000 record batches arrived as they lie on disk\n"],
+        prints: &["2000 records arrived in batches as they lie on disk\n"],
     },
     Example {
         file: "iterate.cpp",

@@ -59,12 +59,12 @@ impl Source {
             Some(_) => disk.open_waiters(&path).map_err(io_error(disk, "map", &path))?,
             None => None,
         };
-        if let Some(page) = &page {
+        let epoch = ring.as_ref().map_or(0, |ring| ring.control(EPOCH).load(Ordering::SeqCst));
+        let has_writer = disk.has_writer().unwrap_or(true);
+        if let (Some(page), true) = (&page, has_writer) {
             // From its next append on the writer lets no batch grow.
             page.followed().store(1, Ordering::SeqCst);
         }
-        let epoch = ring.as_ref().map_or(0, |ring| ring.control(EPOCH).load(Ordering::SeqCst));
-        let has_writer = disk.has_writer().unwrap_or(true);
         let dead = ring.as_ref().filter(|_| !has_writer);
         let grown = dead.and_then(|ring| grown(ring, Seed::of(log), LeaderEpoch(epoch as u32)));
         Ok(Self { ring, page, epoch, from: 0, has_writer, grown })

@@ -62,7 +62,7 @@ fn a_full_disk_is_back_pressure_and_appends_go_on_when_there_is_space() {
         assert!(host.append(&mut place.promises, 20).iter().all(acknowledged));
         fill(&mount.dir);
         let mut refused = None;
-        for _ in 0..2000 {
+        for _ in 0..8000 {
             let answers = host.append(&mut place.promises, 20);
             refused = answers.into_iter().find(|answer| !acknowledged(answer));
             if refused.is_some() {
