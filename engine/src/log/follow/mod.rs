@@ -246,6 +246,10 @@ impl Log {
             return if source.has_ring() { Armed::Poll } else { Armed::Quiet };
         };
         if source.hides_some(self.class) {
+            if !self.disk.has_writer().unwrap_or(true) {
+                // What a dead one let grow is whole for who opens the ring now.
+                follow.note_change();
+            }
             return Armed::Poll;
         }
         let value = source.reach(self.class);

@@ -2,7 +2,6 @@
 //! which it says that it sleeps. Never stores into the ring.
 
 use std::sync::atomic::{AtomicU32, Ordering, fence};
-use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -15,7 +14,6 @@ use crate::format::ring_control::{
 };
 use crate::format::{FORMAT_VERSION, Seed};
 use crate::ids::LeaderEpoch;
-use crate::limits::GROWTH_TIME_MAX;
 use crate::log::growth::{grown, overlay};
 
 /// See the module.
@@ -75,23 +73,18 @@ impl Source {
         self.has_writer
     }
 
-    /// Waits until the writer has closed a batch that it let grow before it knew of us.
-    pub(crate) fn wait_for_whole_frames(&self, class: Flush) {
-        let since = Instant::now();
-        while self.has_writer && self.hides_some(class) && since.elapsed() < 2 * GROWTH_TIME_MAX {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    /// Where the batch lies that may still grow, if one may.
+    /// Where the batch lies that may still grow, if one may. Without a writer none does.
     fn growing(&self) -> Option<u64> {
-        let ring = self.ring.as_ref()?;
+        let ring = self.ring.as_ref().filter(|_| self.has_writer)?;
         Some(ring.control(GROWING).load(Ordering::SeqCst)).filter(|position| *position != 0)
     }
 
     /// Whether some that is committed cannot be shown before its batch is closed.
     pub(crate) fn hides_some(&self, class: Flush) -> bool {
-        let committed = self.load(Self::word_of(class));
+        if class == Flush::Sync {
+            return false;
+        }
+        let committed = self.load(COMMITTED);
         // In this order: what is committed tells its batch first.
         committed.is_some_and(|committed| self.growing().is_some_and(|at| at < committed))
     }
@@ -145,7 +138,12 @@ impl Source {
     /// The watermark up to which a log of this class may be shown; `None` without a ring.
     pub(crate) fn reach(&self, class: Flush) -> Option<u64> {
         let reach = self.load(Self::word_of(class))?;
-        Some(self.growing().map_or(reach, |at| at.min(reach)))
+        if class == Flush::Sync {
+            return Some(reach);
+        }
+        // The newest proof may be of a record that was not committed any more.
+        let grown = self.grown.as_ref().map_or(0, |(at, frame)| at + frame.len() as u64);
+        Some(self.growing().map_or(reach.max(grown), |at| at.min(reach)))
     }
 
     /// What the writer knows to be durable.

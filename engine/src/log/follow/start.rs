@@ -28,6 +28,10 @@ use crate::log::writer::{Start, StreamState, Writer};
 use crate::log::{Log, MaintenanceSignal, Parts, Stop, checkpoints, recovery};
 use crate::metrics::{Counters, Recovery};
 
+/// How long opening waits for a batch to be closed: a writer closes its group within 200 ms, and
+/// the kernel held the lock of a killed one for two seconds while it finished its writes.
+const WHOLE_AFTER_MAX: Duration = Duration::from_secs(3);
+
 /// What a log's files say before a group is read.
 pub(super) struct Loaded {
     pub(super) checkpoint: Checkpoint,
@@ -278,8 +282,7 @@ impl Log {
         let mut ends = None;
         let mut tries = 0;
         let source = loop {
-            let mut source = Source::open(&*self.disk, &self.name, self.uuid)?;
-            source.wait_for_whole_frames(self.class);
+            let mut source = self.open_source()?;
             let alive = source.has_writer();
             let reach = source.reach(self.class).filter(|_| alive).unwrap_or(u64::MAX);
             self.scan_segments(walk, checkpoint, (reach, alive), cut, &mut ends, wakers)?;
@@ -306,6 +309,24 @@ impl Log {
         *follow.source.write() = Arc::new(source);
         follow.note_change();
         Ok(ends.unwrap_or_default())
+    }
+
+    /// Opens the ring, once the writer has closed a batch that it let grow before it knew of us, or
+    /// is dead. The kernel may hold the lock of a dead one a little longer.
+    fn open_source(&self) -> Result<Source> {
+        let since = Instant::now();
+        loop {
+            let source = Source::open(&*self.disk, &self.name, self.uuid)?;
+            while source.hides_some(self.class) && self.disk.has_writer().unwrap_or(true) {
+                if since.elapsed() > WHOLE_AFTER_MAX {
+                    return Ok(source);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if !source.hides_some(self.class) {
+                return Ok(source);
+            }
+        }
     }
 
     fn more_of_ring(&self, source: &Source, walk: &mut Walk, reach: u64) -> Result<bool> {
