@@ -199,12 +199,12 @@ impl Known {
         self.current = outer;
     }
 
-    fn note(&mut self, name: String) {
+    fn note(&mut self, name: &str) {
         let Some((alone, whole)) = &self.current else { return };
         for current in [alone, whole] {
             // As it was called, and without its module.
-            let bare = name.rsplit("::").next().unwrap_or(&name).to_owned();
-            self.calls.entry(current.clone()).or_default().extend([name.clone(), bare]);
+            let bare = name.rsplit("::").next().unwrap_or(name).to_owned();
+            self.calls.entry(current.clone()).or_default().extend([name.to_owned(), bare]);
         }
     }
 
@@ -249,15 +249,15 @@ impl<'ast> Visit<'ast> for Known {
 
     fn visit_expr(&mut self, expr: &'ast syn::Expr) {
         match called(expr) {
-            Some((name, true)) if name == "join" => self.note("park".to_owned()),
-            Some((name, _)) => self.note(name),
+            Some((name, true)) if name == "join" => self.note("park"),
+            Some((name, _)) => self.note(&name),
             None => {}
         }
         visit::visit_expr(self, expr);
     }
 
     fn visit_expr_await(&mut self, _: &'ast syn::ExprAwait) {
-        self.note("park".to_owned());
+        self.note("park");
     }
 }
 
@@ -334,9 +334,8 @@ impl Held<'_> {
     fn call(&mut self, expr: &syn::Expr) {
         let Some((name, bare)) = called(expr) else { return };
         let last = name.rsplit("::").next().unwrap_or(&name).to_owned();
-        if ![&name, &last].iter().any(|&name| self.waiting.contains(name))
-            && !(last == "join" && bare)
-        {
+        let waits = self.waiting.contains(&name) || self.waiting.contains(&last);
+        if !waits && !(last == "join" && bare) {
             return;
         }
         let name = last;

@@ -94,6 +94,18 @@ fn after_a_crash_on_a_full_disk_a_trim_leads_out_of_it_too() {
 }
 
 #[test]
+fn what_a_failed_checkpoint_did_not_free_is_freed_by_a_later_one() {
+    for nth in 1..4 {
+        let (world, engine, partition, n) = full(6, Flush::Sync);
+        world.disk.fail_nth(FaultOp::SyncDir, nth, FaultError::Io);
+        partition.trim(Offset(n / 2)).unwrap();
+        settle(&engine);
+        assert!(world.disk.stats().failed_dir_syncs > 0, "{nth}: it was never met");
+        assert!(resumes(&engine, &partition, n), "flush {nth} of the directory: nothing was freed");
+    }
+}
+
+#[test]
 fn deleting_a_topic_leads_out_of_a_full_disk() {
     for flush in FLUSHES {
         let world = World::new(3, |_| ());
