@@ -95,7 +95,7 @@ fn check_with(sources: &[Source], allowed: &[Allowed]) -> Vec<Finding> {
     let mut known = Known::default();
     for (file, ast) in &parsed {
         let stem = file.trim_end_matches(".rs").trim_end_matches("/mod");
-        known.module = stem.rsplit('/').next().unwrap_or_default().to_owned();
+        stem.rsplit('/').next().unwrap_or_default().clone_into(&mut known.module);
         known.visit_file(ast);
     }
     let waiting = known.waiting();
@@ -334,8 +334,8 @@ impl Held<'_> {
     fn call(&mut self, expr: &syn::Expr) {
         let Some((name, bare)) = called(expr) else { return };
         let last = name.rsplit("::").next().unwrap_or(&name).to_owned();
-        let waits = self.waiting.contains(&name) || self.waiting.contains(&last);
-        if !waits && !(last == "join" && bare) {
+        let joins = last == "join" && bare;
+        if !joins && !self.waiting.contains(&name) && !self.waiting.contains(&last) {
             return;
         }
         let name = last;
