@@ -32,6 +32,8 @@ pub(crate) struct Payload {
     /// One record, which may be put into a batch with its neighbours; its own batch has no
     /// checksum yet.
     pub(crate) joins: bool,
+    /// Space becomes free by it: on a full disk it may have what is kept back.
+    pub(crate) frees: bool,
 }
 
 /// Progress of one append: not yet claimed, or claimed up to `end`.
@@ -76,6 +78,7 @@ impl Log {
             max_timestamp_ms: what.max_timestamp_ms,
             large,
             lone,
+            frees: what.frees,
         };
         let (claim, joined) = self.grant(want, what.kind, payload)?;
         if joined {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::growth::Growing;
+use super::reserve;
 use super::ring::Ring;
 use super::segment::OpenSegment;
 use crate::buf::Slice;
@@ -64,6 +65,8 @@ pub(crate) struct Want<'a> {
     pub(crate) large: bool,
     /// The record of a batch that others may join.
     pub(crate) lone: Option<Lone<'a>>,
+    /// It frees space, and may have what is kept back for such frames.
+    pub(crate) frees: bool,
 }
 
 /// Where a closed group's bytes are.
@@ -229,11 +232,11 @@ impl Writer {
             return Err(Refusal::Stream);
         }
         let position = if want.large {
-            self.room_for_large(ring, released, want.frame_len)?
+            self.room_for_large(ring, released, want)?
         } else if self.takes_none() {
             return Err(Refusal::Room);
         } else {
-            self.room(ring, released, want.frame_len)?
+            self.room(ring, released, want)?
         };
         let end = position + want.frame_len;
         self.claimed_end = end;
@@ -268,7 +271,7 @@ impl Writer {
     /// Whether the newest frame may reach to `end`; if so, readers are told of what it overwrites.
     pub(super) fn has_room(&mut self, ring: &Ring, released: u64, end: u64) -> bool {
         let fits = end - self.group <= self.group_bytes
-            && end <= self.segment.segment.end()
+            && end <= self.limit(false)
             && end <= released + ring.len();
         if fits {
             self.make_room(ring, released, end);
@@ -321,14 +324,23 @@ impl Writer {
         !self.stopped && self.next.is_none() && self.group - segment.base() >= segment.len() / 4
     }
 
-    fn room(&mut self, ring: &Ring, released: u64, len: u64) -> Result<u64, Refusal> {
+    /// Where the current segment ends for this frame.
+    fn limit(&self, frees: bool) -> u64 {
+        let segment = &self.segment.segment;
+        let kept =
+            if frees || self.next.is_some() { 0 } else { reserve::tail_bytes(segment.len()) };
+        segment.end() - kept
+    }
+
+    fn room(&mut self, ring: &Ring, released: u64, want: Want<'_>) -> Result<u64, Refusal> {
+        let len = want.frame_len;
         if self.has_data() && self.head + len - self.group > self.group_bytes {
             self.close(ring, false);
         }
         loop {
             self.open(ring, released)?;
             let end = self.head + len;
-            if end > self.segment.segment.end() {
+            if end > self.limit(want.frees) {
                 self.roll(ring, len)?;
                 continue;
             }
@@ -340,7 +352,13 @@ impl Writer {
         }
     }
 
-    fn room_for_large(&mut self, ring: &Ring, released: u64, len: u64) -> Result<u64, Refusal> {
+    fn room_for_large(
+        &mut self,
+        ring: &Ring,
+        released: u64,
+        want: Want<'_>,
+    ) -> Result<u64, Refusal> {
+        let len = want.frame_len;
         if self.has_data() {
             self.close(ring, false);
         }
@@ -349,7 +367,7 @@ impl Writer {
                 return Err(Refusal::Room);
             }
             self.open(ring, released)?;
-            if self.head + len <= self.segment.segment.end() {
+            if self.head + len <= self.limit(want.frees) {
                 return Ok(self.head);
             }
             self.roll(ring, len)?;

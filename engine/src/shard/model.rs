@@ -220,6 +220,7 @@ const WHAT: Payload = Payload {
     records: 1,
     max_timestamp_ms: 0,
     joins: true,
+    frees: false,
 };
 
 /// Appends as every caller does, and waits for the level.

@@ -256,8 +256,8 @@ impl Partition {
 
     #[inline]
     fn payload(&self, records: u64, max_timestamp_ms: i64) -> Payload {
-        let kind = FrameKind::Batch;
-        Payload { stream: self.stream, kind, records, max_timestamp_ms, joins: false }
+        let (stream, kind) = (self.stream, FrameKind::Batch);
+        Payload { stream, kind, records, max_timestamp_ms, joins: false, frees: false }
     }
 
     pub(crate) fn start(
@@ -384,7 +384,8 @@ impl Partition {
 
     /// Gives up every record below `offset`, durably; segments in which nothing else is live are
     /// recycled or removed. Batches are kept whole on disk; readers start at `offset`. Blocks until
-    /// the new log start is durable.
+    /// the new log start is durable. Works on a full disk, where appends do not: room for some
+    /// dozens of trims is kept back.
     ///
     /// # Errors
     /// [`Error::OffsetOutOfRange`] beyond the end; trimming below the log start does nothing.
@@ -403,7 +404,7 @@ impl Partition {
         if offset.0 <= bounds.log_start {
             return Ok(());
         }
-        let what = Payload { kind: FrameKind::Trim, ..self.payload(0, 0) };
+        let what = Payload { kind: FrameKind::Trim, frees: true, ..self.payload(0, 0) };
         let mut payload = offset.0.to_le_bytes();
         let options = AppendOptions::default().ack(Ack::Durable);
         let future =
