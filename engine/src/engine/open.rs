@@ -465,7 +465,14 @@ impl Maker {
             }
             ring_control::retire(&ring);
         }
-        let ring = self.disk.create_ring(&path, len)?;
+        let ring = match self.disk.create_ring(&path, len) {
+            // What is there is of no use to anybody, and may be the very space that is missing.
+            Err(full) if full.kind() == std::io::ErrorKind::StorageFull => {
+                self.disk.remove(&path).map_err(|_| full)?;
+                self.disk.create_ring(&path, len)?
+            }
+            ring => ring?,
+        };
         ring_control::initialise(&ring, log);
         Ok(ring)
     }

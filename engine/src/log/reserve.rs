@@ -37,10 +37,17 @@ pub(super) fn keep(disk: &dyn Disk, dir: &str, checkpoint_bytes: u64) -> Result<
         return Ok(());
     }
     give(disk, dir);
-    let file = disk.open(&path, OpenMode::Create).map_err(io_error(disk, "create", &path))?;
-    file.allocate(wanted).map_err(io_error(disk, "allocate", &path)).inspect_err(|_| {
+    make(disk, dir, &path, wanted).inspect_err(|_| {
         give(disk, dir);
     })
+}
+
+/// Durable, because a disk may be full after a power loss, too.
+fn make(disk: &dyn Disk, dir: &str, path: &str, len: u64) -> Result<()> {
+    let file = disk.open(path, OpenMode::Create).map_err(io_error(disk, "create", path))?;
+    file.allocate(len).map_err(io_error(disk, "allocate", path))?;
+    file.sync().map_err(io_error(disk, "flush", path))?;
+    disk.sync_dir(dir).map_err(io_error(disk, "flush", dir))
 }
 
 /// Gives the file's blocks back; whether there was any.
