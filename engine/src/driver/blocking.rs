@@ -90,6 +90,10 @@ impl Driver for Blocking {
         self.queue.push_back((token, op));
     }
 
+    fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     // One op a call: its completion reaches the log before the next op holds the thread.
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
         if let Some((token, op)) = self.queue.pop_front() {

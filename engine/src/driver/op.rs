@@ -61,6 +61,11 @@ pub trait Driver: Send {
         Ok(false)
     }
 
+    /// Whether ops are left to the next `wait`, which executes one of them on its thread.
+    fn has_queued(&self) -> bool {
+        false
+    }
+
     /// Hands submitted ops to the kernel and appends what has completed to `out`. Sleeps until
     /// something completes, the [`Waker`](crate::buf::Waker) fires, or `timeout` passes (`None`:
     /// for ever; zero: does not sleep); where an op is executed on this thread, that

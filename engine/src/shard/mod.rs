@@ -115,7 +115,8 @@ impl Shard {
                 }
             }
         }
-        Ok(next)
+        // Of several that were submitted at once a turn executes one.
+        Ok(if self.driver.has_queued() { Next::Again } else { next })
     }
 
     fn emit(&mut self, now: Duration) -> (Next, bool) {

@@ -89,7 +89,8 @@ fn at_end(partition: &ringlog::Partition) -> usize {
 
 #[test]
 fn a_full_ring_times_out_before_the_claim_and_writes_nothing() {
-    let (disk, engine) = simulated(small());
+    // It is full before the segment is.
+    let (disk, engine) = simulated(small().segment_bytes(256 << 10));
     let partition = partition(&engine, "t", Flush::Sync);
     disk.freeze();
     let mut pending = Vec::new();
