@@ -210,6 +210,30 @@ fn segments_retired_and_recycled_meanwhile_are_no_damage() {
 }
 
 #[test]
+fn a_segment_recycled_between_two_pieces_is_read_no_further() {
+    let mut amid = 0;
+    for pieces in 1..5 {
+        let (mut world, told) = made(7, 300_000);
+        world.options = world.options.spare_segments(8);
+        let engine = world.open();
+        let safe = topic(&engine, "safe", Flush::Sync);
+        for piece in 1..=pieces {
+            while log(&engine, "log-001").scrub.bytes < piece * (256 << 10) {
+                engine.turn();
+            }
+        }
+        assert_eq!(log(&engine, "log-001").scrub.passes, 0);
+        // All of it goes, and its files come back with other groups in them.
+        safe.trim(Offset(N)).unwrap();
+        append(&safe, N, N + 300, LEN);
+        amid += log(&engine, "log-001").segments_recycled;
+        pass(&engine, 1);
+        assert!(told.lock().unwrap().is_empty(), "{pieces}: {told:?}");
+    }
+    assert!(amid > 8, "{amid}");
+}
+
+#[test]
 fn a_read_that_fails_twice_is_damage_until_a_pass_reads_it() {
     let (world, told) = made(6, 1 << 20);
     let engine = world.open();
