@@ -51,6 +51,7 @@ PYTHON_LONG = ("python", "tests/scripts/python . long_sdist.py", CYCLES)
 # itself, so it is not held to it.
 COMPARE = ("compare", "cargo clippy --all-targets --manifest-path "
                       "benches/compare/Cargo.toml -- -D warnings", {})
+COMPARE_TESTS = ("compare-tests", "benches/compare/run --test", {})
 MUTANTS = ("mutants", "tests/mutants/run", {})
 
 RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
@@ -187,6 +188,7 @@ def main():
         cargo_test(tally, *step)
     if arguments.long:
         check(tally, *COMPARE)
+        cargo_test(tally, *COMPARE_TESTS)
         check(tally, *MUTANTS)
     pytest(tally, *(PYTHON_LONG if arguments.long else PYTHON))
     count_skips(tally)

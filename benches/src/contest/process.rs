@@ -22,6 +22,7 @@ impl Process {
         let own = std::env::current_exe().context("finding this program")?;
         let mut child = Command::new(own)
             .args(&entrant.arguments)
+            .envs(entrant.environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
