@@ -4,6 +4,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use ringlog_benches::Bench;
 use ringlog_benches::contest::process::Process;
@@ -15,6 +18,7 @@ use ringlog_benches::limit::device::Device;
 use ringlog_benches::progress::Progress;
 use ringlog_benches::quiet::Quiet;
 use ringlog_benches::stats::Run;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::environment;
 
@@ -22,6 +26,9 @@ use super::environment;
 const TURNS_A_LOOK: usize = 3;
 /// An entrant whose directory holds more than this begins again in an empty one.
 const DISK_BYTES_MAX: u64 = 2 << 30;
+
+/// Longest time of a turn: a server that hangs is not to hold up all others.
+const TURN_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A turn, and the number of the look at the device before it.
 #[derive(Clone, Debug)]
@@ -91,7 +98,10 @@ impl Place {
     /// Takes a turn, if it is still with us.
     fn turn(&mut self) -> Result<Option<Turn>> {
         let Some(process) = &mut self.process else { return Ok(None) };
-        match process.turn() {
+        let watch = watch(process.id());
+        let turn = process.turn();
+        drop(watch);
+        match turn {
             Ok(turn) => {
                 if turn.disk_bytes > DISK_BYTES_MAX {
                     self.restart()?;
@@ -105,6 +115,20 @@ impl Place {
             }
         }
     }
+}
+
+/// Ends a process that takes too long, unless what this gives is dropped before.
+fn watch(pid: u32) -> mpsc::Sender<()> {
+    let (watching, over) = mpsc::channel();
+    thread::spawn(move || {
+        if over.recv_timeout(TURN_TIMEOUT) == Err(RecvTimeoutError::Timeout)
+            && let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw)
+        {
+            // It is not waited for before this returns, so the number is still its own.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    });
+    watching
 }
 
 /// Holds the rounds of `entrants` in `dir`, which is there and empty.
