@@ -47,6 +47,6 @@ pub fn ring_groups(
 /// # Errors
 /// What could not be read.
 pub fn catalog(snapshot: &[u8], changes: &[Vec<u8>]) -> Result<Vec<u8>, String> {
-    let catalog = Catalog::load(snapshot, changes).map_err(|error| error.to_string())?;
+    let catalog = Catalog::load(snapshot, changes).map_err(|error| error.reason)?;
     Ok(catalog.snapshot())
 }

@@ -29,3 +29,5 @@ mod segments;
 mod shards;
 #[path = "recovery/times.rs"]
 mod times;
+#[path = "recovery/topics.rs"]
+mod topics;

@@ -31,7 +31,7 @@ use crate::format::{FORMAT_VERSION, Seed};
 use crate::ids::{LogId, StreamId};
 use crate::limits::RINGS_MEMORY_DIVISOR;
 use crate::log::lease::Pins;
-use crate::log::recovery::{self, Recovered};
+use crate::log::recovery::{self, Placed, Recovered};
 use crate::log::ring::Ring;
 use crate::log::writer::{Start, Writer};
 use crate::log::{Log, MaintenanceSignal, Parts, Stop, checkpoints};
@@ -306,16 +306,14 @@ pub(crate) fn refuse_newer(disk: &DiskRef) -> Result<()> {
 
 fn open_logs(maker: &Maker, options: &Options) -> Result<(Vec<Arc<Log>>, Catalog)> {
     let meta_options = options.log.metadata();
-    let mut recovered = recovery::recover(&maker.disk, META, &meta_options, BTreeSet::new())?;
-    if recovered.damage.of_files {
+    let found = recovery::look(&maker.disk, META, &meta_options, BTreeSet::new())?;
+    if let Some(error) = found.damage_of_files() {
         // Nobody knows which topics and logs there are.
-        return Err(recovered.damage.places.swap_remove(0));
+        return Err(error.clone());
     }
-    let changes = std::mem::take(&mut recovered.metadata);
-    let catalog = Catalog::load(&recovered.snapshot, &changes).map_err(|error| {
-        let path = full_path(&*maker.disk, &META.dir());
-        Error::corrupt(path, 0, format!("the topics cannot be read: {error}"))
-    })?;
+    // Before a byte is written: whoever comes with a build that can read them finds all as it was.
+    let catalog = load_catalog(&found.snapshot(), found.changes())?;
+    let mut recovered = found.settle()?;
     recovered.snapshot = catalog.snapshot();
     // Its checkpoints hold all it says, so whatever is below one is dead.
     recovered.upkeep.trimmed = true;
@@ -334,6 +332,15 @@ fn open_logs(maker: &Maker, options: &Options) -> Result<(Vec<Arc<Log>>, Catalog
         logs.push(maker.make(LogId(*id), log.flush, shard, &options.log, recovered)?);
     }
     Ok((logs, catalog))
+}
+
+/// The topics there are; the error says where it is that cannot be read.
+pub(super) fn load_catalog(snapshot: &Placed, changes: &[Placed]) -> Result<Catalog> {
+    Catalog::load(&snapshot.payload, changes).map_err(|error| {
+        let place = error.change.map_or(snapshot, |at| &changes[at]);
+        let reason = format!("the topics cannot be read: {}", error.reason);
+        Error::corrupt(&place.path, place.at, reason)
+    })
 }
 
 /// Damage in a log of topics is that log's alone: however bad it is, the others open.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::open::{Maker, not_a_directory, read_meta, refuse_strangers};
+use super::open::{Maker, load_catalog, not_a_directory, read_meta, refuse_strangers};
 use super::runner::Runner;
 use super::watch::Watch;
 use super::{Engine, Inner, META};
@@ -18,6 +18,7 @@ use crate::config::{Flush, Options};
 use crate::driver::disk::{DiskRef, ReadersGuard, full_path, io_error};
 use crate::error::{Error, Result};
 use crate::ids::{LogId, StreamId};
+use crate::log::recovery::Placed;
 use crate::log::{Log, Stop, follow};
 use crate::topic::catalog::Catalog;
 
@@ -101,12 +102,18 @@ impl Inner {
         if snapshot.is_none() && changes.is_empty() {
             return Ok(());
         }
-        let snapshot = snapshot.unwrap_or_else(|| self.catalog.read().snapshot());
-        let catalog = Catalog::load(&snapshot, &changes).map_err(|error| {
+        let known = || {
             let path = full_path(&*self.maker.disk, &META.dir());
-            Error::corrupt(path, 0, format!("the topics cannot be read: {error}"))
-        })?;
-        self.reconcile(catalog);
+            Placed { payload: self.catalog.read().snapshot(), path, at: 0 }
+        };
+        match load_catalog(snapshot.as_ref().unwrap_or(&known()), &changes) {
+            Ok(catalog) => self.reconcile(catalog),
+            Err(error) => {
+                // Or who asks again would be shown the topics without these.
+                meta.give_back_changes(snapshot, changes);
+                return Err(error);
+            }
+        }
         Ok(())
     }
 

@@ -129,12 +129,17 @@ pub enum CheckpointError {
 }
 
 impl Checkpoint {
+    /// Where in the file the snapshot begins.
+    pub fn snapshot_at(&self) -> u64 {
+        let before = size_of::<Raw>()
+            + self.segments.len() * size_of::<RawSegment>()
+            + self.streams.len() * size_of::<RawStream>();
+        before as u64
+    }
+
     /// The file's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let len = size_of::<Raw>()
-            + self.segments.len() * size_of::<RawSegment>()
-            + self.streams.len() * size_of::<RawStream>()
-            + self.snapshot.len();
+        let len = self.snapshot_at() as usize + self.snapshot.len();
         let raw = Raw {
             magic: MAGIC,
             checksum: U32::ZERO,

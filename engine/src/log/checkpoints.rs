@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use uuid::Uuid;
 
+use super::recovery::Placed;
 use super::segment::{Extent, Segment};
 use crate::driver::disk::{Disk, OpenMode, full_path, io_error};
 use crate::error::{Error, Result};
@@ -127,6 +128,15 @@ pub(crate) fn load(disk: &dyn Disk, dir: &str) -> Result<Option<Checkpoint>> {
         }
     }
     first_error.map_or(Ok(None), Err)
+}
+
+/// The snapshot in a checkpoint that was loaded, and where it is.
+pub(crate) fn snapshot(disk: &dyn Disk, dir: &str, checkpoint: &Checkpoint) -> Placed {
+    Placed {
+        payload: checkpoint.snapshot.clone(),
+        path: full_path(disk, &path(dir, checkpoint.sequence)),
+        at: checkpoint.snapshot_at(),
+    }
 }
 
 /// The segments, by base, of every checkpoint that is kept and verifies: each must be of use

@@ -9,7 +9,7 @@ mod files;
 mod offsets;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -40,6 +40,21 @@ use crate::limits::{
 use crate::metrics::Recovery;
 use crate::moment::{self, Moment};
 
+/// A payload, and the place of what holds it.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) payload: Vec<u8>,
+    pub(crate) path: PathBuf,
+    /// Where in the file.
+    pub(crate) at: u64,
+}
+
+impl AsRef<[u8]> for Placed {
+    fn as_ref(&self) -> &[u8] {
+        &self.payload
+    }
+}
+
 /// A recovered log, before its writer starts.
 #[derive(Debug)]
 pub(crate) struct Recovered {
@@ -57,8 +72,6 @@ pub(crate) struct Recovered {
     /// The places proven damaged.
     pub(crate) damage: Damage,
     pub(crate) snapshot: Vec<u8>,
-    /// Payloads of metadata frames since the snapshot, in order.
-    pub(crate) metadata: Vec<Vec<u8>>,
     pub(crate) report: Recovery,
 }
 
@@ -153,6 +166,19 @@ pub(crate) fn recover(
     options: &LogOptions,
     live: BTreeSet<u32>,
 ) -> Result<Recovered> {
+    look(disk, id, options, live)?.settle()
+}
+
+/// The first half of [`recover`]: reads all there is, and writes nothing.
+///
+/// # Errors
+/// As [`recover`].
+pub(crate) fn look<'a>(
+    disk: &'a DiskRef,
+    id: LogId,
+    options: &'a LogOptions,
+    live: BTreeSet<u32>,
+) -> Result<Found<'a>> {
     let started = Instant::now();
     let dir = id.dir();
     let checkpoint = checkpoints::load(&**disk, &dir)?.ok_or_else(|| {
@@ -163,13 +189,42 @@ pub(crate) fn recover(
     run.note_hidden();
     let replayed = if run.damage.is_none() { run.read_ring()? } else { Replay::default() };
     run.check_replayed(&replayed);
-    if run.damage.is_none() {
-        run.clear_away()?;
-        run.write_back(&replayed)?;
+    Ok(Found { run, replayed, started })
+}
+
+/// A log that was read, and not written to.
+pub(crate) struct Found<'a> {
+    run: Run<'a>,
+    replayed: Replay,
+    started: Instant,
+}
+
+impl Found<'_> {
+    /// The damage of which nobody knows what it hides.
+    pub(crate) fn damage_of_files(&self) -> Option<&Error> {
+        self.run.damage.places.first().filter(|_| self.run.damage.of_files)
     }
-    let mut recovered = run.finish()?;
-    recovered.report.took = started.elapsed();
-    Ok(recovered)
+
+    /// The metadata log's state at the checkpoint.
+    pub(crate) fn snapshot(&self) -> Placed {
+        checkpoints::snapshot(&**self.run.disk, &self.run.dir, &self.run.checkpoint)
+    }
+
+    /// Metadata frames since then, in order.
+    pub(crate) fn changes(&self) -> &[Placed] {
+        &self.run.metadata
+    }
+
+    /// The second half: what is found true is made durable, and the log goes on behind it.
+    pub(crate) fn settle(mut self) -> Result<Recovered> {
+        if self.run.damage.is_none() {
+            self.run.clear_away()?;
+            self.run.write_back(&self.replayed)?;
+        }
+        let mut recovered = self.run.finish()?;
+        recovered.report.took = self.started.elapsed();
+        Ok(recovered)
+    }
 }
 
 /// What stands for a log of which nothing is known: no segment, no stream, no end.
@@ -188,7 +243,6 @@ pub(crate) fn unreadable(id: LogId, error: Error) -> Recovered {
         upkeep: Upkeep::default(),
         damage: Damage { places, of_files: true, beyond: Some(error) },
         snapshot: Vec::new(),
-        metadata: Vec::new(),
         report: Recovery { damaged_places: 1, ..Recovery::default() },
     }
 }
@@ -205,7 +259,7 @@ struct Run<'a> {
     streams: Streams,
     offsets: Offsets,
     rolled: VecDeque<Rolled>,
-    metadata: Vec<Vec<u8>>,
+    metadata: Vec<Placed>,
     damage: Damage,
     /// Segments whose files are missing or cut, and how.
     hidden: BTreeMap<u64, Error>,
@@ -360,7 +414,8 @@ impl<'a> Run<'a> {
             }
             self.streams.apply(frame, payload);
             if frame.kind == FrameKind::Metadata && new {
-                self.metadata.push(payload.to_vec());
+                let (payload, path) = (payload.to_vec(), path.to_path_buf());
+                self.metadata.push(Placed { payload, path, at: frame.position.0 - base });
             }
         }
     }
@@ -658,7 +713,6 @@ impl<'a> Run<'a> {
             upkeep,
             damage: self.damage,
             snapshot: self.checkpoint.snapshot,
-            metadata: self.metadata,
             report: self.report,
         })
     }

@@ -58,7 +58,7 @@ impl TopicMeta {
     }
 
     /// What of it cannot be ours.
-    fn is_out_of_range(&self) -> bool {
+    fn out_of_range(&self) -> Option<String> {
         let bad = |run: &Placement| {
             let end = run.first_stream.checked_add(run.partitions);
             run.partitions == 0
@@ -66,10 +66,11 @@ impl TopicMeta {
                 || !(1..=LOGS_MAX).contains(&run.log)
         };
         let total: u64 = self.placement.iter().map(|run| u64::from(run.partitions)).sum();
-        !(1..=TOPIC_PARTITIONS_MAX).contains(&self.partitions)
+        let bad = !(1..=TOPIC_PARTITIONS_MAX).contains(&self.partitions)
             || self.placement.len() > SHARDS_MAX
             || total != u64::from(self.partitions)
-            || self.placement.iter().any(bad)
+            || self.placement.iter().any(bad);
+        bad.then(|| format!("topic \"{}\" is out of range", self.name))
     }
 }
 
@@ -93,6 +94,29 @@ pub(crate) enum Change {
     TopicDeleted { uuid: Uuid },
 }
 
+impl Change {
+    /// What of it cannot be ours.
+    fn out_of_range(&self) -> Option<String> {
+        match self {
+            Self::LogCreated { id, .. } => {
+                let bad = !(1..=LOGS_MAX).contains(id);
+                bad.then(|| format!("log {id} is out of range"))
+            }
+            Self::TopicCreated(topic) => topic.out_of_range(),
+            Self::TopicDeleted { .. } => None,
+        }
+    }
+}
+
+/// Bytes whose checksum was right, and that say nothing this build knows: a writer's fault, or a
+/// kind of change that came without a new version of the format.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    /// Which of the changes; `None`: the snapshot before them.
+    pub(crate) change: Option<usize>,
+    pub(crate) reason: String,
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Catalog {
@@ -101,15 +125,22 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// From a snapshot and the changes since; an error names what could not be read.
-    pub(crate) fn load(snapshot: &[u8], changes: &[Vec<u8>]) -> Result<Self, serde_json::Error> {
-        let mut catalog: Self =
-            if snapshot.is_empty() { Self::default() } else { serde_json::from_slice(snapshot)? };
-        for change in changes {
-            catalog.apply(serde_json::from_slice(change)?);
-        }
-        if let Some(reason) = catalog.out_of_range() {
-            return Err(serde::de::Error::custom(reason));
+    /// From a snapshot and the changes since.
+    pub(crate) fn load(snapshot: &[u8], changes: &[impl AsRef<[u8]>]) -> Result<Self, Unreadable> {
+        let catalog = if snapshot.is_empty() {
+            Ok(Self::default())
+        } else {
+            serde_json::from_slice(snapshot).map_err(|error| error.to_string())
+        };
+        let in_range = |catalog: Self| catalog.out_of_range().map_or(Ok(catalog), Err);
+        let catalog = catalog.and_then(in_range);
+        let mut catalog = catalog.map_err(|reason| Unreadable { change: None, reason })?;
+        for (at, change) in changes.iter().enumerate() {
+            let change: Result<Change, _> = serde_json::from_slice(change.as_ref());
+            let change = change.map_err(|error| error.to_string());
+            let in_range = |change: Change| change.out_of_range().map_or(Ok(change), Err);
+            let fail = |reason| Unreadable { change: Some(at), reason };
+            catalog.apply(change.and_then(in_range).map_err(fail)?);
         }
         Ok(catalog)
     }
@@ -118,14 +149,10 @@ impl Catalog {
     fn out_of_range(&self) -> Option<String> {
         let bad_log = |(id, log): (&u32, &LogMeta)| {
             let bad = !(1..=LOGS_MAX).contains(id) || log.next_stream > STREAMS_MAX;
-            bad.then(|| format!("log {id}"))
-        };
-        let bad_topic = |topic: &Arc<TopicMeta>| {
-            topic.is_out_of_range().then(|| format!("topic \"{}\"", topic.name))
+            bad.then(|| format!("log {id} is out of range"))
         };
         let bad = self.logs.iter().find_map(bad_log);
-        bad.or_else(|| self.topics.values().find_map(bad_topic))
-            .map(|what| format!("{what} is out of range"))
+        bad.or_else(|| self.topics.values().find_map(|topic| topic.out_of_range()))
     }
 
     /// For a checkpoint.

@@ -23,11 +23,13 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::recovery::Placed;
 use super::scan::{Streams, index_of_streams};
 use super::segment::Segment;
 use super::waiters::wake_all;
 use super::{Log, MaintenanceSignal, Stop, checkpoints};
 use crate::config::Flush;
+use crate::driver::disk::full_path;
 use crate::error::{Error, Result};
 use crate::format::index::SegmentIndex;
 use crate::ids::{LeaderEpoch, LogId, StreamId};
@@ -89,12 +91,12 @@ pub(crate) struct Walk {
     pub(crate) kept: Vec<(Arc<Segment>, Arc<SegmentIndex>)>,
     /// A metadata log's state at the checkpoint it was read from; and changes of topics since, that
     /// were shown and not yet taken.
-    pub(crate) snapshot: Option<Vec<u8>>,
+    pub(crate) snapshot: Option<Placed>,
     /// It began anew: whoever waits for a position waits for another now.
     pub(crate) restarted: bool,
     /// Streams of deleted topics, which are never given out again.
     pub(crate) gone: BTreeSet<StreamId>,
-    pub(crate) metadata: Vec<Vec<u8>>,
+    pub(crate) metadata: Vec<Placed>,
 }
 
 /// What a walker met.
@@ -215,10 +217,22 @@ impl Log {
 
     /// Changes of topics that have come since, in a following metadata log.
     /// After a snapshot, if the log was read anew.
-    pub(crate) fn take_changes(&self) -> (Option<Vec<u8>>, Vec<Vec<u8>>) {
+    pub(crate) fn take_changes(&self) -> (Option<Placed>, Vec<Placed>) {
         let Some(follow) = &self.follow else { return (None, Vec::new()) };
         let mut walk = follow.walk.lock();
         (walk.snapshot.take(), std::mem::take(&mut walk.metadata))
+    }
+
+    /// They could not be taken: they come first the next time.
+    pub(crate) fn give_back_changes(&self, snapshot: Option<Placed>, mut changes: Vec<Placed>) {
+        let Some(follow) = &self.follow else { return };
+        let mut walk = follow.walk.lock();
+        // Read anew meanwhile, it has them again.
+        if walk.snapshot.is_none() {
+            walk.snapshot = snapshot;
+            changes.append(&mut walk.metadata);
+            walk.metadata = changes;
+        }
     }
 
     /// Before the watching thread sleeps: says so to the writer, then looks once more.
@@ -382,7 +396,13 @@ impl Log {
     ) {
         match parsed.what {
             What::GroupEnd => {}
-            What::Metadata(payload) => walk.metadata.push(payload),
+            What::Metadata(payload) => {
+                let segments = self.segments.read();
+                let segment = segments.range(..=parsed.position).next_back().map(|(_, it)| it);
+                let (name, base) = segment.map_or((&*self.name, 0), |it| (it.path(), it.base()));
+                let path = full_path(&*self.disk, name);
+                walk.metadata.push(Placed { payload, path, at: parsed.position - base });
+            }
             What::Frame { stream, .. } if walk.gone.contains(&stream) => {}
             What::Frame { stream, kind } => {
                 let state = streams.get(stream);

@@ -254,7 +254,7 @@ fn start_of(
         durable: start,
         pending: VecDeque::new(),
         kept: Vec::new(),
-        snapshot: Some(checkpoint.snapshot.clone()),
+        snapshot: Some(checkpoints::snapshot(&**disk, dir, &checkpoint)),
         gone: BTreeSet::new(),
         restarted: false,
         metadata: Vec::new(),
