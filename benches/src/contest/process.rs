@@ -28,7 +28,7 @@ impl Process {
             .spawn()
             .context(format!("starting {}", entrant.name))?;
         let input = child.stdin.take();
-        let output = child.stdout.take().expect("it was asked for");
+        let output = child.stdout.take().ok_or_else(|| Error::new("it has no standard output"))?;
         let name = entrant.name.clone();
         let mut process = Self { name, child, input, output: BufReader::new(output) };
         match process.line()?.as_str() {
@@ -56,7 +56,9 @@ impl Process {
     /// Lets it take a turn.
     pub fn turn(&mut self) -> Result<Turn> {
         let telling = || format!("telling {}", self.name);
-        let input = self.input.as_mut().expect("it is there until the end");
+        let Some(input) = self.input.as_mut() else {
+            return Err(Error::new(format!("{} was told to close", self.name)));
+        };
         input.write_all(b"turn\n").context(telling())?;
         let line = self.line()?;
         serde_json::from_str(&line).context(format!("{} said {line:?}", self.name))
