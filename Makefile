@@ -1,6 +1,7 @@
 # Everything a contributor runs. Each target installs what it needs first (tests/scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long soak fuzz bench compare compare-setup compare-charts fmt install
+.PHONY: help setup demo test test-long soak fuzz tsan bench
+.PHONY: compare compare-setup compare-charts fmt install
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## Show this list
@@ -20,6 +21,9 @@ test-long: setup ## What takes longer than a change should wait for
 
 fuzz: setup ## Fuzz every parser and the API: SECONDS=60 for each target; TARGET=frame
 	@SECONDS_EACH=$(or $(SECONDS),60) tests/fuzz/run $(TARGET)
+
+tsan: setup ## Threads on one engine under ThreadSanitizer: ROUNDS=10
+	@ROUNDS=$(or $(ROUNDS),10) tests/threads/run
 
 soak: setup ## Random crashes in bulk, and what was met: SEEDS=100000 FIRST=0
 	@cargo run --release --locked --package ringlog-tests --bin soak -- \
@@ -46,3 +50,4 @@ fmt: setup ## Format the sources
 	@cargo fmt --all
 	@cargo fmt --manifest-path benches/compare/Cargo.toml
 	@cargo fmt --manifest-path tests/fuzz/Cargo.toml
+	@cargo fmt --manifest-path tests/threads/Cargo.toml

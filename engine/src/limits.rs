@@ -52,6 +52,13 @@ pub const SEGMENT_BYTES_MAX: u64 = 2 << 30;
 pub const SEGMENT_BYTES_DEFAULT: u64 = 128 << 20;
 /// A log's first segment is small, so that an empty directory opens fast.
 pub const SEGMENT_BYTES_FIRST: u64 = 1 << 20;
+/// Most and fewest groups at the end of a segment that are kept for frames which free space.
+pub const RESERVE_GROUPS_MAX: u64 = 64;
+/// See [`RESERVE_GROUPS_MAX`].
+pub const RESERVE_GROUPS_MIN: u64 = 4;
+/// Least length of the file that is given back when a checkpoint finds no space: XFS makes no file
+/// where there is less than some hundreds of KiB.
+pub const RESERVE_FILE_BYTES: u64 = 1 << 20;
 /// Segment size of the metadata log.
 pub const META_SEGMENT_BYTES: u64 = 4 << 20;
 /// Ring of the metadata log, private memory.

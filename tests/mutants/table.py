@@ -271,6 +271,16 @@ MUTANTS = [
     ("a checkpoint that failed leaves a gap", f"{LOG}/upkeep.rs",
      "let sequence = upkeep.sequence + 1;",
      "upkeep.sequence += 1;\n        let sequence = upkeep.sequence;"),
+    ("appends take the room that is kept for trims", f"{LOG}/writer.rs",
+     "if want.frees || self.next.is_some() { 0 }", "if want.frees || true { 0 }"),
+    ("a checkpoint that trims wait for does without the reserve", f"{LOG}/upkeep.rs",
+     "if !upkeep.is_trimming() || !reserve::give(&*self.disk, &self.name) {",
+     "if true || !reserve::give(&*self.disk, &self.name) {"),
+    ("segments found dead are forgotten when a checkpoint fails", f"{LOG}/upkeep.rs",
+     "            self.store_checkpoint(upkeep, false)?;\n            upkeep.unlisting -= 1;",
+     "            self.store_checkpoint(upkeep, false)\n"
+     "                .inspect_err(|_| upkeep.dead.clear())?;\n"
+     "            upkeep.unlisting -= 1;"),
     ("a closing log asks for its next segment", f"{LOG}/writer.rs",
      "!self.stopped && self.next.is_none()", "self.next.is_none()"),
 ]

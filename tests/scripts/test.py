@@ -29,6 +29,7 @@ CHECKS = [
     ("fmt", "cargo fmt --all --check", {}),
     ("fmt-compare", "cargo fmt --manifest-path benches/compare/Cargo.toml --check", {}),
     ("fmt-fuzz", "cargo fmt --manifest-path tests/fuzz/Cargo.toml --check", {}),
+    ("fmt-threads", "cargo fmt --manifest-path tests/threads/Cargo.toml --check", {}),
     ("clippy", f"{CLIPPY} --workspace --all-features -- -D warnings", {}),
     ("clippy-minimal", f"{CLIPPY} --package ringlog --no-default-features -- -D warnings", {}),
     ("doc", "cargo doc --locked --workspace --no-deps --all-features", DOC_ENV),
@@ -44,6 +45,8 @@ LONG = [
 ]
 # A minute for each target, by libFuzzer.
 FUZZ = [("fuzz", "tests/fuzz/run", {})]
+# Threads under ThreadSanitizer.
+THREADS = [("threads", "tests/threads/run", {"ROUNDS": "20"})]
 # Shuttle decides which thread runs next, in 20,000 orders of each model twice.
 MODELS = [("models", "tests/scripts/models", {"RINGLOG_SCHEDULES": "20000"})]
 PYTHON_LONG = ("python", "tests/scripts/python . long_sdist.py", CYCLES)
@@ -184,7 +187,7 @@ def main():
     if not arguments.long:
         for step in CHECKS + ([DENY] if shutil.which("cargo-deny") else []):
             check(tally, *step)
-    for step in LONG + MODELS + FUZZ if arguments.long else TESTS:
+    for step in LONG + MODELS + THREADS + FUZZ if arguments.long else TESTS:
         cargo_test(tally, *step)
     if arguments.long:
         check(tally, *COMPARE)

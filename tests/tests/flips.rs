@@ -29,7 +29,7 @@ const CODECS: [Compression; 5] = [
 const FLIPS: usize = if cfg!(feature = "long") { 100_000 } else { 4_000 };
 /// The bytes that mean nothing, as `docs/format.md` names them.
 const NAMES: [&str; 4] = [
-    "LOCK, READERS and WAITERS",
+    "LOCK, READERS, WAITERS and reserve",
     "words 8, 16, 24 and 32 of a ring's control page",
     "the tail of a ring after a clean close",
     "what follows the last group of a segment",
@@ -107,6 +107,7 @@ fn meaningless(inspector: &Inspector) -> Vec<(PathBuf, Range<u64>, usize)> {
     }
     for log in inspector.logs().unwrap() {
         ranges.push((log.path.join("WAITERS"), 0..4096, 0));
+        ranges.push((log.path.join("reserve"), 0..u64::MAX, 0));
         if let Some(ring) = &log.ring {
             for word in [8, 16, 24, 32] {
                 ranges.push((ring.path.clone(), word * 8..word * 8 + 8, 1));

@@ -11,6 +11,8 @@ mod device;
 mod ends;
 #[path = "recovery/events.rs"]
 mod events;
+#[path = "recovery/full.rs"]
+mod full;
 #[path = "recovery/offsets.rs"]
 mod offsets;
 #[path = "recovery/one_log.rs"]

@@ -2,12 +2,13 @@
 //!
 //! [`layers`] holds the layer table of `docs/design.md`, [`style`] what one source file may look
 //! like, [`tree`] what may lie in the repository, [`inventory`] the page of all `unsafe` code. Each
-//! of them is also fed what it must refuse.
+//! of them is also fed what it must refuse. [`waits`] holds that no lock is held across a wait.
 
 mod inventory;
 mod layers;
 mod style;
 mod tree;
+mod waits;
 
 use std::fmt;
 
@@ -37,6 +38,7 @@ fn the_sources_are_tidy() {
         findings.extend(style::check(&source.file, &source.text));
         findings.extend(layers::check(&source.file, &source.text));
     }
+    findings.extend(waits::check(&tree::rust_sources(&tree::root())));
     let page = std::fs::read_to_string(tree::root().join("docs/unsafe.md")).unwrap_or_default();
     findings.extend(inventory::check(&page, &places));
     findings.sort();

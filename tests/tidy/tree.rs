@@ -33,8 +33,16 @@ const TOP_ALLOWED: &[&str] = &["SECURITY.md", "python"];
 const IGNORED: &[&str] = &[".git", ".mypy_cache", ".setup", "target", "__pycache__"];
 const SOURCES: &[&str] = &["engine", "benches", "tests", "ffi", "python"];
 /// Packages; those that lie within another one too.
-const MANIFESTS: &[&str] =
-    &["engine", "benches", "benches/compare", "tests", "tests/fuzz", "ffi", "python"];
+const MANIFESTS: &[&str] = &[
+    "engine",
+    "benches",
+    "benches/compare",
+    "tests",
+    "tests/fuzz",
+    "tests/threads",
+    "ffi",
+    "python",
+];
 
 const DEPENDENCIES: &str = "docs/dependencies.md";
 

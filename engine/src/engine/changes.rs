@@ -19,8 +19,13 @@ use crate::log::append::{Payload, Progress};
 use crate::log::recovery;
 use crate::topic::catalog::{Change, Placement, to_json};
 
-const WHAT: Payload =
-    Payload { stream: StreamId(0), kind: FrameKind::Metadata, records: 0, max_timestamp_ms: 0 };
+const WHAT: Payload = Payload {
+    stream: StreamId(0),
+    kind: FrameKind::Metadata,
+    records: 0,
+    max_timestamp_ms: 0,
+    frees: false,
+};
 
 /// A change that has its place in the metadata log, and of which no more is known.
 #[derive(Debug)]
@@ -36,7 +41,7 @@ impl Inner {
         let mut unsettled = self.changing.lock();
         self.check_open()?;
         while let Some(first) = unsettled.first_mut() {
-            let done = self.wait_durable(&mut [], &mut first.progress, || ());
+            let done = self.wait_durable(WHAT, &mut [], &mut first.progress, || ());
             done.map_err(|error| match error {
                 // The call that asks for another change has done nothing.
                 Error::Timeout { after, .. } => Error::Timeout { after, outcome_unknown: false },
@@ -141,7 +146,9 @@ impl Inner {
             after.apply(change.clone());
             *meta.snapshot.lock() = after.snapshot();
         };
-        match self.wait_durable(&mut payload, &mut progress, claimed) {
+        let frees = matches!(change, Change::TopicDeleted { .. });
+        let what = Payload { frees, ..WHAT };
+        match self.wait_durable(what, &mut payload, &mut progress, claimed) {
             Ok(()) => self.make_true(change),
             Err(error) => {
                 if progress.claim().is_some() {
@@ -155,6 +162,7 @@ impl Inner {
     /// Calls `claimed` once the change has its place.
     fn wait_durable(
         &self,
+        what: Payload,
         payload: &mut [u8],
         progress: &mut Progress,
         claimed: impl FnOnce(),
@@ -164,7 +172,7 @@ impl Inner {
         let mut claimed = Some(claimed);
         let timeout = self.options.append_timeout;
         self.runner.block_on(timeout, &mut |context| {
-            let polled = meta.poll_put(WHAT, payload, progress, context);
+            let polled = meta.poll_put(what, payload, progress, context);
             if progress.claim().is_some()
                 && let Some(claimed) = claimed.take()
             {

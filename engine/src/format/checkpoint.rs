@@ -131,10 +131,14 @@ pub enum CheckpointError {
 impl Checkpoint {
     /// Where in the file the snapshot begins.
     pub fn snapshot_at(&self) -> u64 {
-        let before = size_of::<Raw>()
-            + self.segments.len() * size_of::<RawSegment>()
-            + self.streams.len() * size_of::<RawStream>();
-        before as u64
+        Self::len_bytes(self.segments.len() as u64, self.streams.len() as u64, 0)
+    }
+
+    /// Length of a file with so many segments and streams, and a snapshot of so many bytes.
+    pub fn len_bytes(segments: u64, streams: u64, snapshot_bytes: u64) -> u64 {
+        let entries =
+            segments * size_of::<RawSegment>() as u64 + streams * size_of::<RawStream>() as u64;
+        size_of::<Raw>() as u64 + entries + snapshot_bytes
     }
 
     /// The file's bytes.

@@ -23,7 +23,7 @@ const INDEX_SUFFIX: &str = ".idx";
 /// writer.
 const TRIES: usize = 100;
 const PAUSE: Duration = Duration::from_millis(2);
-const KNOWN: [&str; 2] = ["ring", "WAITERS"];
+const KNOWN: [&str; 3] = ["ring", "WAITERS", "reserve"];
 
 /// See the module.
 #[derive(Debug)]

@@ -27,6 +27,8 @@ pub(crate) struct Payload {
     pub(crate) records: u64,
     /// The latest of its records' timestamps.
     pub(crate) max_timestamp_ms: i64,
+    /// Space becomes free by it: on a full disk it may have what is kept back.
+    pub(crate) frees: bool,
 }
 
 /// Progress of one append: not yet claimed, or claimed up to `end`.
@@ -68,6 +70,7 @@ impl Log {
             records: what.records,
             max_timestamp_ms: what.max_timestamp_ms,
             large,
+            frees: what.frees,
         };
         let mut closed_at = None;
         let granted = {

@@ -21,6 +21,7 @@ pub(crate) mod probe;
 pub(crate) mod reader;
 pub(crate) mod recovery;
 pub(crate) mod replay;
+mod reserve;
 pub(crate) mod ring;
 pub(crate) mod scan;
 pub(crate) mod scrub;

@@ -697,9 +697,7 @@ impl<'a> Run<'a> {
             epoch: self.checkpoint.epoch,
             streams: std::mem::take(&mut self.checkpoint.streams),
             spares: self.spares,
-            trimmed: false,
-            look_for_dead: false,
-            making: None,
+            ..Upkeep::default()
         };
         Ok(Recovered {
             uuid: self.checkpoint.log,

@@ -5,11 +5,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::checkpoints;
 use super::segment::{self, Making, OpenSegment, Recipe, Segment, header_for};
 use super::{Log, Stop};
+use super::{checkpoints, reserve};
 use crate::driver::disk::{OpenMode, ReadersGuard, io_error};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{Level, Value};
 use crate::format::checkpoint::{Checkpoint, SegmentEntry, StreamEntry};
 use crate::ids::{LeaderEpoch, Position};
@@ -31,8 +31,19 @@ pub(crate) struct Upkeep {
     pub(crate) trimmed: bool,
     /// It was since segments were last looked through.
     pub(crate) look_for_dead: bool,
+    /// Segments without live data whose files are still there, and how many checkpoints are due
+    /// that do not list them.
+    pub(crate) dead: VecDeque<Arc<Segment>>,
+    pub(crate) unlisting: usize,
     /// The next segment, half made; and what keeps readers out while a spare is made one.
     pub(crate) making: Option<(Making, Option<ReadersGuard>)>,
+}
+
+impl Upkeep {
+    /// Something that may free space is not done.
+    fn is_trimming(&self) -> bool {
+        self.look_for_dead || !self.dead.is_empty()
+    }
 }
 
 /// What came of preparing the next segment.
@@ -75,8 +86,9 @@ impl Log {
             Ok(true) => return true,
             sealed => sealed.map(drop),
         };
-        if done.is_ok() && upkeep.look_for_dead {
-            done = self.retire_dead(&mut upkeep);
+        if matches!(done, Ok(()) | Err(Error::NoSpace { .. })) && upkeep.is_trimming() {
+            // On a full disk this is what makes space for the rest.
+            done = done.and(self.retire_dead(&mut upkeep));
         }
         let failed = done.err().map(|error| error.to_string());
         if let Some(error) = &failed
@@ -152,6 +164,11 @@ impl Log {
         // Set aside when nobody read it from outside; who came since may know it all the same.
         let alone = if fits { segment::readers_excluded(&*self.disk) } else { None };
         let spare = alone.is_some().then(|| upkeep.spares.pop_front()).flatten();
+        // First of all what leads out of a full disk; a recycled segment takes no space.
+        let kept = self.keep_reserve(upkeep);
+        if spare.is_none() {
+            kept?;
+        }
         let recipe = Recipe { disk: &self.disk, log: self.id, header, spare };
         let (making, _) = upkeep.making.insert((recipe.begin()?, alone));
         self.step(making)
@@ -170,10 +187,18 @@ impl Log {
         Ok(made)
     }
 
+    fn keep_reserve(&self, upkeep: &Upkeep) -> Result<()> {
+        let segments = self.segments.read().len() as u64;
+        let snapshot = self.snapshot.lock().len() as u64;
+        let bytes = Checkpoint::len_bytes(segments, upkeep.streams.len() as u64, snapshot);
+        reserve::keep(&*self.disk, &self.name, bytes)
+    }
+
     /// Segments grow from the first, small one by doubling, so that little data takes little space.
     fn next_len(&self, previous: u64, wanted: u64) -> u64 {
         let full = self.options.segment_bytes;
-        let least = wanted + SEGMENT_HEADER_BYTES as u64 + 2 * GROUP_ALIGN as u64;
+        let kept = reserve::tail_bytes(2 * previous);
+        let least = wanted + SEGMENT_HEADER_BYTES as u64 + 2 * GROUP_ALIGN as u64 + kept;
         if wanted > 0 && 2 * previous < least { full } else { (2 * previous).min(full) }
     }
 
@@ -195,7 +220,11 @@ impl Log {
                 _ => return Ok(false),
             }
         };
-        checkpoints::store_index(&*self.disk, &segment.segment, &index, false)?;
+        match checkpoints::store_index(&*self.disk, &segment.segment, &index, false) {
+            // It can be rebuilt, and what is to be freed shall not wait for it.
+            Err(Error::NoSpace { .. }) if upkeep.is_trimming() => {}
+            stored => stored?,
+        }
         {
             let writer = self.writer.lock();
             let Some(rolled) = writer.rolled.front() else { return Ok(false) };
@@ -233,7 +262,16 @@ impl Log {
             streams: upkeep.streams.clone(),
             snapshot: self.snapshot.lock().clone(),
         };
-        checkpoints::store(&*self.disk, &self.name, &checkpoint)?;
+        match checkpoints::store(&*self.disk, &self.name, &checkpoint) {
+            Err(full @ Error::NoSpace { .. }) => {
+                // Of what trims have emptied nothing goes without it.
+                if !upkeep.is_trimming() || !reserve::give(&*self.disk, &self.name) {
+                    return Err(full);
+                }
+                checkpoints::store(&*self.disk, &self.name, &checkpoint)?;
+            }
+            stored => stored?,
+        }
         upkeep.sequence = sequence;
         let fields = [
             ("sequence", Value::U64(sequence)),
@@ -245,9 +283,28 @@ impl Log {
     }
 
     /// Retires sealed segments in which nothing is live: first two checkpoints without them, so
-    /// that no kept checkpoint misses a file, then the files.
+    /// that no kept checkpoint misses a file, then the files. What fails goes on where it failed.
     fn retire_dead(&self, upkeep: &mut Upkeep) -> Result<()> {
-        upkeep.look_for_dead = false;
+        if upkeep.look_for_dead {
+            self.find_dead(upkeep)?;
+            upkeep.look_for_dead = false;
+        }
+        if upkeep.dead.is_empty() {
+            return Ok(());
+        }
+        while upkeep.unlisting > 0 {
+            self.store_checkpoint(upkeep, false)?;
+            upkeep.unlisting -= 1;
+        }
+        moment::pass(Moment::SegmentDead);
+        // One that fails is found, and removed, by the next open.
+        while let Some(segment) = upkeep.dead.pop_front() {
+            self.retire(&segment, upkeep)?;
+        }
+        self.disk.sync_dir(&self.name).map_err(io_error(&*self.disk, "flush", &self.name))
+    }
+
+    fn find_dead(&self, upkeep: &mut Upkeep) -> Result<()> {
         self.refresh_log_starts(upkeep);
         let mut dead = Vec::new();
         for segment in self.sealed_below(upkeep.position) {
@@ -255,22 +312,15 @@ impl Log {
                 dead.push(segment);
             }
         }
-        if dead.is_empty() {
-            return Ok(());
-        }
-        {
+        if !dead.is_empty() {
             let mut segments = self.segments.write();
             for segment in &dead {
                 segments.remove(&segment.base());
             }
+            upkeep.unlisting = checkpoints::KEPT;
+            upkeep.dead.extend(dead);
         }
-        self.store_checkpoint(upkeep, false)?;
-        self.store_checkpoint(upkeep, false)?;
-        moment::pass(Moment::SegmentDead);
-        for segment in &dead {
-            self.retire(segment, upkeep)?;
-        }
-        self.disk.sync_dir(&self.name).map_err(io_error(&*self.disk, "flush", &self.name))
+        Ok(())
     }
 
     /// Trims since the checkpoint's position are durable, so later checkpoints may know of them.

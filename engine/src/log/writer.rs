@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::reserve;
 use super::ring::Ring;
 use super::segment::OpenSegment;
 use crate::buf::Slice;
@@ -60,6 +61,8 @@ pub(crate) struct Want {
     pub(crate) max_timestamp_ms: i64,
     /// A frame too large for the ring: a group of its own.
     pub(crate) large: bool,
+    /// It frees space, and may have what is kept back for such frames.
+    pub(crate) frees: bool,
 }
 
 /// Where a closed group's bytes are.
@@ -215,11 +218,11 @@ impl Writer {
             return Err(Refusal::Stream);
         }
         let position = if want.large {
-            self.room_for_large(ring, released, want.frame_len)?
+            self.room_for_large(ring, released, want)?
         } else if self.large_waiting > 0 {
             return Err(Refusal::Room);
         } else {
-            self.room(ring, released, want.frame_len)?
+            self.room(ring, released, want)?
         };
         let end = position + want.frame_len;
         self.claimed_end = end;
@@ -268,14 +271,23 @@ impl Writer {
         !self.stopped && self.next.is_none() && self.group - segment.base() >= segment.len() / 4
     }
 
-    fn room(&mut self, ring: &Ring, released: u64, len: u64) -> Result<u64, Refusal> {
+    /// Where the current segment ends for this frame.
+    fn limit(&self, want: Want) -> u64 {
+        let segment = &self.segment.segment;
+        let kept =
+            if want.frees || self.next.is_some() { 0 } else { reserve::tail_bytes(segment.len()) };
+        segment.end() - kept
+    }
+
+    fn room(&mut self, ring: &Ring, released: u64, want: Want) -> Result<u64, Refusal> {
+        let len = want.frame_len;
         if self.has_data() && self.head + len - self.group > self.group_bytes {
             self.close(ring, false);
         }
         loop {
             self.open(ring, released)?;
             let end = self.head + len;
-            if end > self.segment.segment.end() {
+            if end > self.limit(want) {
                 self.roll(ring, len)?;
                 continue;
             }
@@ -287,7 +299,8 @@ impl Writer {
         }
     }
 
-    fn room_for_large(&mut self, ring: &Ring, released: u64, len: u64) -> Result<u64, Refusal> {
+    fn room_for_large(&mut self, ring: &Ring, released: u64, want: Want) -> Result<u64, Refusal> {
+        let len = want.frame_len;
         if self.has_data() {
             self.close(ring, false);
         }
@@ -296,7 +309,7 @@ impl Writer {
                 return Err(Refusal::Room);
             }
             self.open(ring, released)?;
-            if self.head + len <= self.segment.segment.end() {
+            if self.head + len <= self.limit(want) {
                 return Ok(self.head);
             }
             self.roll(ring, len)?;

@@ -213,8 +213,13 @@ fn payload(len: usize) -> Vec<u8> {
     batch
 }
 
-const WHAT: Payload =
-    Payload { stream: STREAM, kind: FrameKind::Batch, records: 1, max_timestamp_ms: 0 };
+const WHAT: Payload = Payload {
+    stream: STREAM,
+    kind: FrameKind::Batch,
+    records: 1,
+    max_timestamp_ms: 0,
+    frees: false,
+};
 
 /// Appends as every caller does, and waits for the level.
 fn append(log: &Log, level: Ack, len: usize) -> Result<Claim> {

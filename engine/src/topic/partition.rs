@@ -251,7 +251,8 @@ impl Partition {
     }
 
     fn payload(&self, records: u64, max_timestamp_ms: i64) -> Payload {
-        Payload { stream: self.stream, kind: FrameKind::Batch, records, max_timestamp_ms }
+        let (stream, kind) = (self.stream, FrameKind::Batch);
+        Payload { stream, kind, records, max_timestamp_ms, frees: false }
     }
 
     pub(crate) fn start(
@@ -376,7 +377,8 @@ impl Partition {
 
     /// Gives up every record below `offset`, durably; segments in which nothing else is live are
     /// recycled or removed. Batches are kept whole on disk; readers start at `offset`. Blocks until
-    /// the new log start is durable.
+    /// the new log start is durable. Works on a full disk, where appends do not: room for some
+    /// dozens of trims is kept back.
     ///
     /// # Errors
     /// [`Error::OffsetOutOfRange`] beyond the end; trimming below the log start does nothing.
@@ -395,8 +397,8 @@ impl Partition {
         if offset.0 <= bounds.log_start {
             return Ok(());
         }
-        let what =
-            Payload { stream: self.stream, kind: FrameKind::Trim, records: 0, max_timestamp_ms: 0 };
+        let (stream, kind) = (self.stream, FrameKind::Trim);
+        let what = Payload { stream, kind, records: 0, max_timestamp_ms: 0, frees: true };
         let mut payload = offset.0.to_le_bytes();
         let options = AppendOptions::default().ack(Ack::Durable);
         let future =

@@ -1,7 +1,8 @@
 //! Clocks that are a year off, and jump: offsets and order do not follow them.
 
+use super::host::{Answer, Host};
 use super::program::{Place, Program, Until};
-use super::{scratch, skip, tool};
+use super::{host, scratch, skip, text, tool};
 
 #[test]
 fn a_clock_that_is_years_off_moves_no_record() {
@@ -34,4 +35,55 @@ fn a_clock_that_is_years_off_moves_no_record() {
     let year_ms = 365 * 24 * 3600 * 1000;
     assert_eq!(times.len(), 1200);
     assert!(times[200] - times[0] >= year_ms && times[0] - times[400] >= year_ms, "{times:?}");
+}
+
+/// The library that `faketime` puts before a program's own clock.
+fn preload() -> Result<String, String> {
+    let env = tool("faketime", &["-f", "+0d", "env"])?;
+    let found = env.lines().find_map(|line| line.strip_prefix("LD_PRELOAD="));
+    found.map(str::to_owned).ok_or_else(|| "faketime preloads nothing".to_owned())
+}
+
+#[test]
+fn a_clock_that_jumps_in_a_running_process_moves_no_record_and_stops_nothing() {
+    let name = "clock::a_clock_that_jumps_in_a_running_process_moves_no_record_and_stops_nothing";
+    let preload = match preload() {
+        Ok(preload) => preload,
+        Err(reason) => return skip(name, &reason),
+    };
+    let dir = scratch();
+    let offset = dir.path().join("offset");
+    let jump = |to: &str| std::fs::write(&offset, format!("{to}\n")).unwrap();
+    jump("+0d");
+    let mut place = Place::new(Program::Ringlog, dir.path(), &[]);
+    let mut command = host::command(&place.data, "timeout=20000", &[]);
+    // Read anew at every look at the clock.
+    command.env("LD_PRELOAD", preload).env("FAKETIME_TIMESTAMP_FILE", text(&offset));
+    command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let mut host = Host::start(command).unwrap();
+    let jumps = ["+0d", "+800d", "-18000d", "+3660d", "-1d", "+0d"];
+    for to in jumps {
+        // Some are on their way when it jumps.
+        host.tell_append(&mut place.promises, 100);
+        jump(to);
+        for _ in 0..100 {
+            let answer = host.hear_append(&mut place.promises);
+            assert!(matches!(answer, Answer::Acknowledged(_)), "{to}: {answer:?}");
+        }
+        let answers = host.append(&mut place.promises, 20);
+        assert!(answers.iter().all(|it| matches!(it, Answer::Acknowledged(_))), "{to}");
+    }
+    assert_eq!(host.read(), (jumps.len() * 120, None));
+    assert_eq!(host.close().0, "CLOSED");
+    place.check(true).unwrap();
+    let out = String::from_utf8(place.run(&["read", "t", "--json"]).unwrap()).unwrap();
+    let times: Vec<i64> = out
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|record| record["timestamp_ms"].as_i64().unwrap())
+        .collect();
+    let year_ms = 365 * 24 * 3600 * 1000;
+    let after = |jump: usize| times[jump * 120 + 119];
+    assert!(after(1) - after(0) >= 2 * year_ms, "the harness moves no clock: {times:?}");
+    assert!(after(0) - after(2) >= 40 * year_ms && after(3) - after(2) >= 50 * year_ms);
 }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `append N`, then N values | each one's `ACK offset`, or `ERR unknown message`, `ERR not message` |
 //! | `read` | `READ count`, or `READ count message`, where reading ended early |
+//! | `trim N` | `TRIMMED`, or `ERR … message` (in Rust alone) |
 //! | `stat` | `STAT json` |
 //! | `metrics` | `METRICS count`, then so many lines |
 //! | `close` | `CLOSED`, or `ERR … message`, and ends |
@@ -17,7 +18,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use ringlog::{AppendFuture, Backend, Engine, Error, Partition, Record, Start, TopicSpec};
+use ringlog::{AppendFuture, Backend, Engine, Error, Offset};
+use ringlog::{Partition, Record, Start, TopicSpec};
 
 use super::DEADLINE;
 use super::promises::Promises;
@@ -130,6 +132,12 @@ impl Host {
         let read = answer.strip_prefix("READ ").unwrap();
         let (count, message) = read.split_once(' ').unwrap_or((read, ""));
         (count.parse().unwrap(), Some(message.to_owned()).filter(|said| !said.is_empty()))
+    }
+
+    /// Gives up what is below this offset; how that failed, if it did.
+    pub fn trim(&mut self, below: u64) -> Option<String> {
+        self.tell(format!("trim {below}").as_bytes());
+        Some(self.hear().expect("the host lives")).filter(|answer| answer != "TRIMMED")
     }
 
     pub fn stat(&mut self) -> serde_json::Value {
@@ -255,6 +263,10 @@ fn entry_of_the_host() {
             ("read", _) => match read(&partition) {
                 (count, None) => say(format_args!("READ {count}")),
                 (count, Some(error)) => say(format_args!("READ {count} {error}")),
+            },
+            ("trim", below) => match partition.trim(Offset(below.parse().unwrap())) {
+                Ok(()) => say("TRIMMED"),
+                Err(error) => say_error(&error),
             },
             ("stat", _) => {
                 say(format_args!("STAT {}", serde_json::to_string(&engine.stat()).unwrap()));

@@ -121,6 +121,15 @@ impl Promises {
         Ok(())
     }
 
+    /// The same, where `found` begins at this offset because all below was given up.
+    pub fn check_from(&mut self, start: usize, found: &[Vec<u8>]) -> Result<(), String> {
+        let kept = self.offered.iter().filter(|it| matches!(it.answer, Answer::Acknowledged(_)));
+        let all = self.seen.iter().chain(kept.map(|offered| &offered.value));
+        let mut all: Vec<Vec<u8>> = all.take(start).cloned().collect();
+        all.extend_from_slice(found);
+        self.check(&all, true)
+    }
+
     fn check_seen(&self, found: &[Vec<u8>]) -> Result<usize, String> {
         for (at, value) in self.seen.iter().enumerate() {
             match found.get(at) {

@@ -173,9 +173,21 @@ impl SimDisk {
         });
     }
 
-    /// Takes back every fault that is still to come, and every condition.
+    /// How much space there is for all files together, in bytes; `None`: no end of it. Removing a
+    /// file gives its space back. Writes within a file never need any.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.control(|state| state.capacity = bytes);
+    }
+
+    /// The space that files take, in whole blocks of 4096 bytes.
+    pub fn used(&self) -> u64 {
+        self.control(|state| state.used())
+    }
+
+    /// Takes back every fault that is still to come, every condition, and the end of space.
     pub fn mend(&self) {
         self.control(|state| {
+            state.capacity = None;
             state.faults.clear();
             state.sticking.clear();
             state.condition = Condition::Normal;
@@ -297,7 +309,7 @@ impl State {
     }
 
     /// Every file and ring with its whole path.
-    fn paths(&self) -> Vec<(String, NodeId)> {
+    pub(super) fn paths(&self) -> Vec<(String, NodeId)> {
         let mut all = Vec::new();
         let mut todo = vec![(String::new(), super::state::ROOT)];
         while let Some((prefix, dir)) = todo.pop() {
@@ -316,9 +328,10 @@ impl State {
         if let Some(Node::Ring(ring)) = self.nodes.get(&node) {
             return ring.write(data, at);
         }
-        let grows = at + data.len() as u64 > self.file(node)?.len();
+        let (len, end) = (self.file(node)?.len(), at + data.len() as u64);
         let fault = self.fault(FaultOp::Write);
-        if let Err(error) = self.data_fault(fault, grows) {
+        let done = self.data_fault(fault, end > len);
+        if let Err(error) = done.and_then(|()| self.check_growth(len, end)) {
             self.write_failed(node, data, at);
             return Err(error);
         }
@@ -476,6 +489,7 @@ impl Disk for SimDisk {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, why.clone()));
             }
             state.check_condition(true)?;
+            state.check_growth(0, len as u64)?;
             state.check_fault(FaultOp::Ring)?;
             let (dir, name) = state.parent(path)?;
             let ring = Ring::new(len)?;
@@ -580,6 +594,8 @@ impl DiskFile for SimFile {
         self.check_writable()?;
         self.disk.op(|state| {
             state.check_condition(true)?;
+            let there = state.file(self.node)?.len();
+            state.check_growth(there, len)?;
             state.check_fault(FaultOp::Allocate)?;
             let tick = state.next_tick();
             state.file(self.node)?.grow(len, tick);

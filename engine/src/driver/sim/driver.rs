@@ -240,8 +240,9 @@ impl State {
         if !at.is_multiple_of(align) || !(data.len() as u64).is_multiple_of(align) {
             return Err(Errno::INVAL.into());
         }
-        let grows = at + data.len() as u64 > self.file(op.node)?.len();
-        if let Err(error) = self.data_fault(op.fault, grows) {
+        let (len, end) = (self.file(op.node)?.len(), at + data.len() as u64);
+        let done = self.data_fault(op.fault, end > len);
+        if let Err(error) = done.and_then(|()| self.check_growth(len, end)) {
             self.write_failed(op.node, data, at);
             return Err(error);
         }

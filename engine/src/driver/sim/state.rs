@@ -17,6 +17,8 @@ use crate::driver::op::Token;
 use crate::moment::Moment;
 
 pub(super) const ROOT: NodeId = 0;
+/// Space is given out in these.
+const BLOCK: u64 = 4096;
 
 #[derive(Debug)]
 pub(super) enum Node {
@@ -85,6 +87,8 @@ pub(super) struct State {
     pub(super) now: u64,
     pub(super) frozen: bool,
     pub(super) condition: Condition,
+    /// How much all files together may take.
+    pub(super) capacity: Option<u64>,
     pub(super) faults: Vec<Fault>,
     /// Ops of a driver that will never complete: which, and how many before.
     pub(super) sticking: Vec<(FaultOp, u64)>,
@@ -154,6 +158,7 @@ impl State {
             now: 0,
             frozen: false,
             condition: Condition::Normal,
+            capacity: None,
             faults: Vec::new(),
             sticking: Vec::new(),
             doubtful: BTreeSet::new(),
@@ -286,6 +291,30 @@ impl State {
             self.stats.count_error(error.into());
             Err(error.into())
         })
+    }
+
+    /// What the files that have a name take, in whole blocks.
+    pub(super) fn used(&self) -> u64 {
+        let named: BTreeMap<NodeId, u64> = self
+            .paths()
+            .into_iter()
+            .map(|(_, id)| match &self.nodes[&id] {
+                Node::File(content) => (id, content.len()),
+                Node::Ring(ring) => (id, ring.len()),
+                Node::Dir(_) => (id, 0),
+            })
+            .collect();
+        named.values().map(|len| len.next_multiple_of(BLOCK)).sum()
+    }
+
+    /// Whether a file of `from` bytes may have `to`.
+    pub(super) fn check_growth(&mut self, from: u64, to: u64) -> io::Result<()> {
+        let more = to.next_multiple_of(BLOCK).saturating_sub(from.next_multiple_of(BLOCK));
+        if more > 0 && self.capacity.is_some_and(|capacity| self.used() + more > capacity) {
+            self.stats.count_error(Errno::NOSPC);
+            return Err(Errno::NOSPC.into());
+        }
+        Ok(())
     }
 
     /// Whether something may be changed, or added.

@@ -86,6 +86,51 @@ fn a_full_disk_is_back_pressure_and_appends_go_on_when_there_is_space() {
     }
 }
 
+#[test]
+fn a_trim_leads_out_of_a_full_disk() {
+    for recipe in [EXT4, XFS] {
+        let mount = match Mount::plain(recipe) {
+            Ok(mount) => mount,
+            Err(reason) => return skip("mounts::states::a_trim_leads_out_of_a_full_disk", &reason),
+        };
+        let name = recipe.name;
+        let mut place = Place::new(Program::Ringlog, &mount.dir, &["--segment-bytes=35651584"]);
+        let mut host = in_rust(&place.data, &format!("{SMALL},timeout=30000")).unwrap();
+        let mut end = 0;
+        let mut fill_up = |host: &mut Host, place: &mut Place| {
+            loop {
+                let answers = host.append(&mut place.promises, 100);
+                end += answers.iter().filter(|answer| acknowledged(answer)).count() as u64;
+                if let Some(refused) = answers.iter().find(|answer| !acknowledged(answer)) {
+                    let said = refused.message();
+                    assert!(said.contains("no space"), "{name}: {said}");
+                    return end;
+                }
+                // Segments enough to give some up, then no space for another.
+                if end > 8_000 {
+                    fill(&mount.dir);
+                }
+            }
+        };
+        fill_up(&mut host, &mut place);
+        // What upkeep has freed meanwhile is taken, too.
+        fill(&mount.dir);
+        let end = fill_up(&mut host, &mut place);
+        let half = end / 2;
+        assert_eq!(host.trim(half), None, "{name}: a trim finds room");
+        eventually("space", || host.append(&mut place.promises, 1).iter().all(acknowledged));
+        let answers = host.append(&mut place.promises, 100);
+        let failed = answers.iter().find(|answer| !acknowledged(answer));
+        assert_eq!(failed, None, "{name}: {}", host.stat());
+        assert_eq!(host.close().0, "CLOSED");
+        let found = place.read().unwrap();
+        place.promises.check_from(half as usize, &found).unwrap();
+        place.run(&["verify"]).unwrap();
+        mount.again().unwrap();
+        assert_eq!(place.read().unwrap(), found, "{name}");
+    }
+}
+
 /// The mount is turned by `turn`; the host hears so, and reads on; mounted again, all is there.
 fn turned(start: Start, mount: &Mount, turn: &dyn Fn(), says: &[&str]) {
     let mut place = Place::new(Program::Ringlog, &mount.dir, &["--segment-bytes=35651584"]);
