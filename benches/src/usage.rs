@@ -157,22 +157,23 @@ pub fn family(roots: &[u32]) -> Vec<u32> {
 /// user mode, and in all. In ticks, of which there are a hundred a second.
 pub fn family_times(roots: &[u32]) -> (Duration, Duration) {
     let per_sec = rustix::param::clock_ticks_per_second() as f64;
-    let (mut user, mut all) = (0.0, 0.0);
+    let (mut user, mut all) = (0, 0);
     for pid in family(roots) {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let times = stat_times(&stat);
         user += times[0] + times[2];
-        all += times.iter().sum::<f64>();
+        all += times.iter().sum::<u64>();
     }
-    (Duration::from_secs_f64(user / per_sec), Duration::from_secs_f64(all / per_sec))
+    let time = |ticks: u64| Duration::from_secs_f64(ticks as f64 / per_sec);
+    (time(user), time(all))
 }
 
 /// Ticks of a line of `/proc/PID/stat`: user and system, then the same of children that ended.
-fn stat_times(stat: &str) -> [f64; 4] {
+fn stat_times(stat: &str) -> [u64; 4] {
     // The name, in brackets, may hold anything; the state follows it.
     let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let words: Vec<&str> = rest.split_ascii_whitespace().collect();
-    [11, 12, 13, 14].map(|at| words.get(at).and_then(|word| word.parse().ok()).unwrap_or(0.0))
+    [11, 12, 13, 14].map(|at| words.get(at).and_then(|word| word.parse().ok()).unwrap_or(0))
 }
 
 /// Resident memory in bytes of other processes and all that descend from them, now.
@@ -191,8 +192,8 @@ mod tests {
     #[test]
     fn times_are_found_behind_a_name_that_holds_brackets() {
         let stat = "7 (a) b) c) S 1 7 7 0 -1 4194560 1 2 3 4 50 60 7 8 20 0 1 0 5 6 7";
-        assert_eq!(stat_times(stat), [50.0, 60.0, 7.0, 8.0]);
-        assert_eq!(stat_times(""), [0.0; 4]);
+        assert_eq!(stat_times(stat), [50, 60, 7, 8]);
+        assert_eq!(stat_times(""), [0; 4]);
     }
 
     #[test]
