@@ -1,7 +1,11 @@
 # Everything a contributor runs. Each target installs what it needs first (tests/scripts/setup).
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help setup demo test test-long soak fuzz tsan bench
 .PHONY: compare compare-setup compare-charts fmt install
+=======
+.PHONY: help setup demo test test-long soak mutants fuzz tsan bench compare fmt install
+>>>>>>> main
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## Show this list
@@ -28,6 +32,9 @@ tsan: setup ## Threads on one engine under ThreadSanitizer: ROUNDS=10
 soak: setup ## Random crashes in bulk, and what was met: SEEDS=100000 FIRST=0
 	@cargo run --release --locked --package ringlog-tests --bin soak -- \
 	    $(or $(SEEDS),100000) --first $(or $(FIRST),0)
+
+mutants: setup ## What cargo-mutants breaks: WHAT=format SHARD=0/8; without WHAT our own table
+	@$(if $(WHAT),tests/mutants/generated $(WHAT),tests/mutants/run) --shard $(or $(SHARD),0/1)
 
 bench: setup ## The device's own figures, and ours beside them
 	@cargo run --release --locked --package ringlog-benches -- all

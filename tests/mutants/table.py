@@ -6,6 +6,7 @@ LOG = "engine/src/log"
 FORMAT = "engine/src/format"
 TOPIC = "engine/src/topic"
 ENGINE = "engine/src/engine"
+DRIVER = "engine/src/driver"
 
 MUTANTS = [
     ("flush skipped: a sync log writes without DSYNC", f"{LOG}/flusher.rs",
@@ -196,6 +197,9 @@ MUTANTS = [
     ("the scrub takes rot for the end of a segment", f"{LOG}/scrub.rs",
      "self.scrub_damage(scrubbing, (segment.base(), in_file), &error);", "let _ = in_file;",
      ["recovery scrub"]),
+    ("the scrub reads on in a retired segment", f"{LOG}/scrub.rs",
+     "if scrubbing.open.as_ref().is_some_and(|open| !self.is_live(&open.source.segment)) {",
+     "if false {", ["recovery scrub"]),
     ("the scrub knows no pace", f"{ENGINE}/scrub.rs",
      "Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64)",
      "Duration::from_secs_f64(0.0 * bytes as f64)", ["recovery scrub"]),
@@ -283,4 +287,33 @@ MUTANTS = [
      "            upkeep.unlisting -= 1;"),
     ("a closing log asks for its next segment", f"{LOG}/writer.rs",
      "!self.stopped && self.next.is_none()", "self.next.is_none()"),
+    ("verify asks for the batches of deleted topics", "engine/src/inspect/verify/streams.rs",
+     "stream.damaged == self.damaged && is_live(entry.stream);",
+     "stream.damaged == self.damaged;", ["lib inspect::verify"]),
+    # What the kernel answers, and what it is asked for.
+    ("a short write taken for whole", f"{DRIVER}/uring/flight.rs",
+     "if *done < data.len() {\n            // The next", "if false {\n            // The next",
+     ["lib flight"]),
+    ("a direct write goes on amid a block", f"{DRIVER}/blocking.rs",
+     "{ written & !(GROUP_ALIGN - 1) } else { written }", "{ written } else { written }",
+     ["lib flight"]),
+    ("a failed flush forgotten over a short write", f"{DRIVER}/uring/flight.rs",
+     "&& code < 0\n            && !is(code", "&& code == 1\n            && !is(code",
+     ["lib flight"]),
+    ("a cancelled flush taken for done", f"{DRIVER}/uring/flight.rs",
+     "self.flushed.map_or(Ok(true), outcome)", "Ok(true)", ["lib flight"]),
+    ("a flush that may have overtaken its write believed", f"{DRIVER}/uring/flight.rs",
+     "if self.split {", "if false {", ["lib flight"]),
+    ("a refused DSYNC taken for durable", f"{DRIVER}/uring/flight.rs",
+     "self.linked = true;\n            return Ok(false);",
+     "*durable = false;\n            return Ok(false);", ["lib flight"]),
+    ("bytes and lock let go of while the kernel writes", f"{DRIVER}/uring.rs",
+     "        self.drain();\n        if self.with_kernel == 0 {", "        if true {",
+     ["lib driver::tests"]),
+    ("a write over the file size limit is tried", f"{DRIVER}/blocking.rs",
+     "check_file_size_limit(at.checked_add(data.len() as u64).ok_or(Errno::FBIG)?)?;", "",
+     ["lib driver::tests"]),
+    ("a file beyond the size limit is reserved", f"{DRIVER}/os/file.rs",
+     "check_file_size_limit(len)?;\n        if len == 0 {", "if len == 0 {",
+     ["lib driver::tests"]),
 ]

@@ -1,6 +1,6 @@
-//! The directory that everything is measured in: made by this run, and removed at its end, also when
-//! it ends by a signal. What it started ends first: entrants are tied to this process, and servers
-//! to theirs.
+//! The directory that everything is measured in: made by this run, and removed at its end, also
+//! when it ends by a signal. What it started ends first: entrants are tied to this process, and
+//! servers to theirs.
 
 use std::fs;
 use std::path::{Path, PathBuf};

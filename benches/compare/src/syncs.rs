@@ -211,7 +211,8 @@ mod tests {
         let trace = format!(
             "7  openat(AT_FDCWD</>, \"a\", O_RDWR|O_DSYNC) = 9</a>\n7  fdatasync(3</b>) = 0\n\
              7  write(1<pipe:[1]>, \"{MARK}\\n\", 21) = 21\n7  fdatasync(3</b>) = 0\n\
-             7  pwrite64(9</a>, \"x\") = 1\n7  pwrite64(5</a>, \"x\") = 1\n8  fdatasync(3</b> <unfinished ...>\n\
+             7  pwrite64(9</a>, \"x\") = 1\n7  pwrite64(5</a>, \"x\") = 1\n\
+             8  fdatasync(3</b> <unfinished ...>\n\
              8  <... fdatasync resumed>) = 0\n8  pwritev2(4</c>, [], 1, 0, RWF_DSYNC) = 4096\n\
              8  pwritev2(4</c>, [], 1, 0, 0) = 4096\n7  pwrite64(8</d>, \"x\") = 1\n\
              7  write(1<pipe:[1]>, \"{MARK}\\n\", 21) = 21\n7  fsync(3</b>) = 0\n"

@@ -224,7 +224,9 @@ mod tests {
         ] {
             let bytes = frame(kind, payload);
             golden::check(name, &bytes);
-            assert_eq!(decode(&bytes), Ok(header(kind, payload.len())));
+            let header = header(kind, payload.len());
+            assert_eq!(decode(&bytes), Ok(header));
+            assert_eq!(header.frame_len(), frame_len(payload.len()));
         }
     }
 

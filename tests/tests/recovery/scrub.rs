@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringlog::sim::{FaultError, FaultOp};
-use ringlog::{Engine, Flush, Offset, Record, Start};
+use ringlog::{Engine, Flush, Offset, Options, Record, Start};
 use ringlog_tests::world::{World, append, log, topic, value, values};
 
 const LEN: usize = 2000;
@@ -19,9 +19,20 @@ type Told = Arc<Mutex<Vec<BTreeMap<&'static str, String>>>>;
 
 /// Many segments of `safe` in log-001, closed cleanly; opened again it scrubs this fast.
 fn made(seed: u64, bytes_per_second: u64) -> (World, Told) {
+    made_as(seed, bytes_per_second, |options| options, (N, LEN))
+}
+
+/// So many records of this length, under other options.
+fn made_as(
+    seed: u64,
+    bytes_per_second: u64,
+    options: impl FnOnce(Options) -> Options,
+    (n, len): (u64, usize),
+) -> (World, Told) {
     let mut world = World::new(seed, |_| ());
+    world.options = options(world.options);
     let engine = world.open();
-    append(&topic(&engine, "safe", Flush::Sync), 0, N, LEN);
+    append(&topic(&engine, "safe", Flush::Sync), 0, n, len);
     append(&topic(&engine, "fast", Flush::Async), 0, 10, LEN);
     (0..50).for_each(|_| engine.turn());
     engine.close(HOUR).unwrap();
@@ -207,6 +218,30 @@ fn segments_retired_and_recycled_meanwhile_are_no_damage() {
     pass(&engine, 2);
     assert!(log(&engine, "log-001").segments_recycled > 5);
     assert!(told.lock().unwrap().is_empty(), "{told:?}");
+}
+
+#[test]
+fn a_segment_recycled_between_two_pieces_is_read_no_further() {
+    // Larger than what is read ahead, which would hide what the file has become.
+    let large = |options: Options| options.segment_bytes(4 << 20).spare_segments(8);
+    let (n, len) = (600, 23 << 10);
+    // The first segments are smaller, and not recycled.
+    for pieces in [14, 18] {
+        let (world, told) = made_as(7, 300_000, large, (n, len));
+        let engine = world.open();
+        let safe = topic(&engine, "safe", Flush::Sync);
+        while log(&engine, "log-001").scrub.bytes < pieces * (256 << 10) {
+            engine.turn();
+        }
+        assert_eq!(log(&engine, "log-001").scrub.passes, 0);
+        // All of it goes, and its files come back with other groups in them.
+        safe.trim(Offset(n)).unwrap();
+        append(&safe, n, 3 * n, len);
+        let recycled = log(&engine, "log-001").segments_recycled;
+        assert!(recycled > 0, "{recycled}");
+        pass(&engine, 1);
+        assert!(told.lock().unwrap().is_empty(), "{pieces}: {told:?}");
+    }
 }
 
 #[test]

@@ -108,8 +108,8 @@ fn draw(title: &str, bars: &[Bar], most: f64, machine: &Machine) -> Result<Strin
     let x = |value: f64| {
         LEFT + (f64::from(width - LEFT - RIGHT) * value.min(most) / most).round() as i32
     };
-    let below = "blue: Ringlog; green: in the process; orange: a server over loopback, its processor \
-                 time included";
+    let below = "blue: Ringlog; green: in the process; orange: a server over loopback, its \
+                 processor time included";
     picture(height, title, below, machine, |area| {
         for (bar, row) in bars.iter().zip(0..) {
             let middle = HEAD + 10 + row * ROW + ROW / 2;

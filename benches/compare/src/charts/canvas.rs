@@ -54,7 +54,8 @@ pub fn fill(area: &Area<'_>, from: (i32, i32), to: (i32, i32), colour: RGBColor)
     area.draw(&Rectangle::new([from, to], colour.filled())).map_err(failed)
 }
 
-/// A picture of this height with title, a line below it, and the machine, the rest being for `body`.
+/// A picture of this height with title, a line below it, and the machine, the rest being for
+/// `body`.
 pub fn picture(
     height: i32,
     title: &str,

@@ -1,5 +1,5 @@
-//! `charts`: draws what JSON lines hold, and writes the page around the pictures. Nothing is measured
-//! here; the same lines give the same files.
+//! `charts`: draws what JSON lines hold, and writes the page around the pictures. Nothing is
+//! measured here; the same lines give the same files.
 
 mod bars;
 mod canvas;

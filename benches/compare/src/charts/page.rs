@@ -10,9 +10,9 @@ use crate::peers::figures::Figures;
 const HEAD: &str = "# Beside what a user would pick today
 
 Made by `compare charts` from the JSON lines that `make compare` writes; how it is measured is in
-[benches/README.md](../../benches/README.md#beside-other-engines). Each peer runs in its honest durable
-mode, which *flushes* proves: how often it made something durable for each acknowledgement, counted by
-strace. Ratios are to the device's figure right before the same turn.
+[benches/README.md](../../benches/README.md#beside-other-engines). Each peer runs in its honest
+durable mode, which *flushes* proves: how often it made something durable for each acknowledgement,
+counted by strace. Ratios are to the device's figure right before the same turn.
 ";
 
 fn row(figures: &Figures) -> String {

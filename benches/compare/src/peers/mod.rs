@@ -1,5 +1,5 @@
-//! Ringlog beside what a user would pick today: who the peers are, what each promises in which mode,
-//! why one cannot take part here, and how this program becomes one of them.
+//! Ringlog beside what a user would pick today: who the peers are, what each promises in which
+//! mode, why one cannot take part here, and how this program becomes one of them.
 
 pub mod figures;
 mod fjall;

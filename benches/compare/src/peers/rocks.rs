@@ -1,6 +1,6 @@
-//! `RocksDB`: its write-ahead log, and the memory table behind it. Durable is `sync = true`; written
-//! is its default. Threads that write at once share a sync, so it also takes part without the
-//! committing thread.
+//! `RocksDB`: its write-ahead log, and the memory table behind it. Durable is `sync = true`;
+//! written is its default. Threads that write at once share a sync, so it also takes part without
+//! the committing thread.
 
 use std::path::Path;
 use std::sync::Mutex;

@@ -1,6 +1,6 @@
-//! Holds the rounds: the device's cells, then a few entrants, then the cells again, so that no turn is
-//! far from the figure of the device that it is held against. Each entrant is a process of its own. One
-//! that fails is left out from then on, with what it said; the others go on.
+//! Holds the rounds: the device's cells, then a few entrants, then the cells again, so that no turn
+//! is far from the figure of the device that it is held against. Each entrant is a process of its
+//! own. One that fails is left out from then on, with what it said; the others go on.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
-//! walrus: a log for each topic, as partitions are. Durable is `FsyncSchedule::SyncEach`; written is
-//! `NoFsync`, which hands each entry to the page cache. It takes its directory from the environment
-//! and locks by topic, so that appends to one topic go one after another: there is no group commit,
-//! and a batch is what shares a sync. Behind the committing thread, records of one topic that wait
-//! together are a batch; from threads, topics sync beside each other.
+//! walrus: a log for each topic, as partitions are. Durable is `FsyncSchedule::SyncEach`; written
+//! is `NoFsync`, which hands each entry to the page cache. It takes its directory from the
+//! environment and locks by topic, so that appends to one topic go one after another: there is no
+//! group commit, and a batch is what shares a sync. Behind the committing thread, records of one
+//! topic that wait together are a batch; from threads, topics sync beside each other.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -86,6 +86,9 @@ fn fields_that_lie_are_refused_even_when_checksummed() {
     assert_eq!(refused(12, &7_u32.to_le_bytes()), IndexError::Version(7));
     assert_eq!(refused(40, &[0; 8]), IndexError::Field("end"));
     assert_eq!(refused(40, &[0xff; 8]), IndexError::Field("end"));
+    let end = |beyond: u64| (0x10_0000 + SEGMENT_BYTES_MAX + beyond).to_le_bytes();
+    assert!(SegmentIndex::decode(&patched(40, &end(0))).is_ok());
+    assert_eq!(refused(40, &end(1)), IndexError::Field("end"));
     assert_eq!(refused(48, &[0xff; 8]), IndexError::Field("file length"));
     assert_eq!(refused(56, &[0xff; 4]), IndexError::Field("number of streams"));
     assert_eq!(refused(64, &[9]), IndexError::Field("order of streams"));

@@ -142,3 +142,39 @@ impl Streams {
         damage
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::format::checkpoint::StreamEntry;
+    use crate::ids::{LeaderEpoch, Position};
+
+    #[test]
+    fn a_checkpoint_short_of_a_streams_batches_is_damage_unless_its_topic_is_deleted() {
+        for (end, live, damaged) in
+            [(10, true, false), (9, true, true), (9, false, false), (10, false, false)]
+        {
+            let mut streams = Streams::default();
+            let place = (PathBuf::from("segment"), 0);
+            assert_eq!(streams.batch(StreamId(3), (0, 10), &place), None);
+            let checkpoint = Checkpoint {
+                log: Uuid::nil(),
+                sequence: 1,
+                position: Position(4096),
+                epoch: LeaderEpoch(1),
+                clean: false,
+                segments: Vec::new(),
+                streams: vec![StreamEntry {
+                    stream: StreamId(3),
+                    log_start: Offset(0),
+                    end: Offset(end),
+                }],
+                snapshot: Vec::new(),
+            };
+            let (damage, notes) = streams.compare(&checkpoint, Path::new("checkpoint"), &|_| live);
+            assert_eq!((!damage.is_empty(), notes.len()), (damaged, 0), "{end} {live}: {damage:?}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Kafka, one node that is broker and controller, a topic with a partition for each stream, through
-//! rdkafka, acks=all and without lingering. Durable is `flush.messages=1`; written is the default, which leaves flushing to
-//! the system.
+//! rdkafka, acks=all and without lingering. Durable is `flush.messages=1`; written is the default,
+//! which leaves flushing to the system.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! Servers: started in a scratch directory and bound to loopback on a port found free, and ended
-//! whatever happens. A server is killed when its guard is dropped, and by the kernel when the process
-//! that started it dies: each is started through this program, which asks for that and becomes it.
+//! whatever happens. A server is killed when its guard is dropped, and by the kernel when the
+//! process that started it dies: each is started through this program, which asks for that and
+//! becomes it.
 
 #[cfg(feature = "kafka")]
 pub mod kafka;
@@ -109,8 +110,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Its scratch directory goes, so nothing is lost by not asking first. It leads a group of its
-        // own, in which its children are.
+        // Its scratch directory goes, so nothing is lost by not asking first. It leads a group of
+        // its own, in which its children are.
         let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let Some(group) = group {
             let _ = rustix::process::kill_process_group(group, Signal::KILL);

@@ -1,5 +1,5 @@
-//! NATS `JetStream`: a stream for each partition, in files. Durable is `sync_interval: always`, which
-//! Debian's release does not know; written is its default, a sync every two minutes.
+//! NATS `JetStream`: a stream for each partition, in files. Durable is `sync_interval: always`,
+//! which Debian's release does not know; written is its default, a sync every two minutes.
 
 use std::fs;
 use std::path::Path;
@@ -55,7 +55,8 @@ impl Service for Nats {
         let port = free_port()?;
         let sync = if setup.level == Level::Durable { "always" } else { "\"2m\"" };
         let config = format!(
-            "listen: \"127.0.0.1:{port}\"\njetstream {{\n  store_dir: \"{}\"\n  sync_interval: {sync}\n}}\n",
+            "listen: \"127.0.0.1:{port}\"\n\
+             jetstream {{\n  store_dir: \"{}\"\n  sync_interval: {sync}\n}}\n",
             dir.join("jetstream").display()
         );
         let path = dir.join("nats.conf");
