@@ -1,11 +1,7 @@
 # Everything a contributor runs. Each target installs what it needs first (tests/scripts/setup).
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help setup demo test test-long soak fuzz tsan bench
+.PHONY: help setup demo test test-long soak fuzz tsan mutants bench
 .PHONY: compare compare-setup compare-charts fmt install
-=======
-.PHONY: help setup demo test test-long soak mutants fuzz tsan bench compare fmt install
->>>>>>> main
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## Show this list
