@@ -1,10 +1,11 @@
 # Everything a contributor runs. Each target installs what it needs first (tests/scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long soak mutants fuzz tsan bench compare fmt install
+.PHONY: help setup demo test test-long soak fuzz tsan mutants bench
+.PHONY: compare compare-setup compare-charts fmt install
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install what this machine lacks (says what, before it does)
 	@tests/scripts/setup rust python c wheel trace faults
@@ -38,9 +39,15 @@ install: ## Install the C library: PREFIX=/usr/local; DESTDIR= for packagers
 	@tests/scripts/setup rust
 	@ffi/package/install
 
-compare: setup ## Other embedded engines, and ours beside them (builds them)
-	@cargo run --release --manifest-path benches/compare/Cargo.toml \
-	    --target-dir target -- all
+compare: setup ## Other engines and servers, and ours beside them (builds them): JSON=target/compare.jsonl
+	@benches/compare/run all --json $(or $(JSON),target/compare.jsonl)
+	@benches/compare/run charts $(or $(JSON),target/compare.jsonl) --into target/compare
+
+compare-setup: ## Install the servers and libraries that `compare` would skip otherwise
+	@benches/compare/setup
+
+compare-charts: setup ## Draw docs/benchmarks again from its JSON lines
+	@benches/compare/run charts docs/benchmarks/peers.jsonl --into docs/benchmarks
 
 fmt: setup ## Format the sources
 	@cargo fmt --all

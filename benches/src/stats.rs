@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Slowest acknowledgement that is told from a slower one.
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
@@ -74,7 +74,7 @@ impl Run {
 }
 
 /// Median, minimum and maximum of one figure over the repeats.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// The middle value; of an even number, the mean of the two in the middle.
     pub median: f64,

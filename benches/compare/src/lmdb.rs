@@ -17,6 +17,8 @@ use ringlog_benches::reading::{Seen, Task};
 use ringlog_benches::target::{Level, Setup, Target};
 use ringlog_benches::values::Values;
 
+use crate::peers::grouped::Store;
+
 /// Address space, not memory or disk: more than any run comes to.
 const MAP_BYTES: usize = 128 << 30;
 /// Records that one transaction deletes or, to make ready, puts.
@@ -163,7 +165,29 @@ impl Target for WriteMapped {
     }
 
     fn close(self) -> Result<()> {
-        self.0.close()
+        Target::close(self.0)
+    }
+}
+
+impl Store for Lmdb {
+    fn open(dir: &Path, setup: &Setup) -> Result<Self> {
+        Self::new(dir, setup, EnvFlags::empty())
+    }
+
+    fn commit(&mut self, records: &mut dyn Iterator<Item = (u32, &[u8])>) -> Result<()> {
+        let mut txn = self.env.write_txn().context("a transaction")?;
+        let next = self.next.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for (partition, value) in records {
+            let number = &mut next[partition as usize];
+            let key = key(partition, *number);
+            self.tree.put_with_flags(&mut txn, self.put, &key, value).context("putting")?;
+            *number += 1;
+        }
+        txn.commit().context("committing")
+    }
+
+    fn close(self) -> Result<()> {
+        self.env.force_sync().context("closing LMDB")
     }
 }
 

@@ -1,8 +1,11 @@
 //! Ringlog beside other embedded engines: the same work on the same machine in turn, each engine in
 //! a process of its own, with the settings that promise the same.
 
+mod charts;
 mod cli;
+mod ground;
 mod lmdb;
+mod peers;
 mod raft;
 mod syncs;
 
@@ -19,6 +22,7 @@ use ringlog_benches::workload::spec::{A2, F1, Producers, Spec};
 use ringlog_benches::{Bench, spread, start};
 
 use crate::cli::{Cli, Command};
+use crate::ground::Ground;
 use crate::lmdb::{Lmdb, WriteMapped};
 use crate::raft::RaftEngine;
 
@@ -104,8 +108,12 @@ fn read(bench: &mut Bench, args: &WorkloadArgs) -> Result<()> {
     contest::run(bench, &contests)
 }
 
-/// Becomes an entrant, of theirs or of ours.
+/// Becomes an entrant, of theirs or of ours, that ends with the process that asks for it.
 fn become_entrant(options: &Options, args: &EnterArgs) -> Result<()> {
+    ground::end_with_parent()?;
+    if let Some(spec) = peers::work::named(&args.workload) {
+        return peers::enter(options, args, &spec);
+    }
     let spec = match args.workload.as_str() {
         "f1-threads" => Some(F1_THREADS),
         name => Spec::named(name),
@@ -125,21 +133,38 @@ fn become_entrant(options: &Options, args: &EnterArgs) -> Result<()> {
     }
 }
 
-fn run(cli: Cli) -> Result<()> {
-    match cli.command {
-        Command::Written(args) => written(&mut start(cli.options)?, &args),
-        Command::Spread(args) => spread_over_many(&mut start(cli.options)?, &args),
-        Command::Read(args) => read(&mut start(cli.options)?, &args),
-        Command::Syncs => syncs::run(&mut start(cli.options)?),
+/// What measures, on ground that is cleared whatever happens.
+fn measure(mut options: Options, command: &Command) -> Result<()> {
+    let ground = Ground::prepare(&options.dir)?;
+    options.dir = ground.dir().to_owned();
+    let bench = &mut start(options)?;
+    match command {
+        Command::Written(args) => written(bench, args),
+        Command::Spread(args) => spread_over_many(bench, args),
+        Command::Read(args) => read(bench, args),
+        Command::Peers(args) => peers::run::run(bench, args),
+        Command::Scale(args) => peers::run::scale(bench, args),
+        Command::Syncs => syncs::run(bench, |_| true).map(drop),
         Command::All(args) => {
-            let mut bench = start(cli.options)?;
-            syncs::run(&mut bench)?;
-            written(&mut bench, &args)?;
-            spread_over_many(&mut bench, &args)?;
-            read(&mut bench, &args)
+            peers::run::run(bench, args)?;
+            peers::run::scale(bench, &args.workloads)?;
+            written(bench, &args.workloads)?;
+            spread_over_many(bench, &args.workloads)?;
+            read(bench, &args.workloads)
         }
-        Command::Enter(args) => become_entrant(&cli.options, &args),
-        Command::SyncsOnce(args) => syncs::once(&args),
+        Command::Charts(_) | Command::Enter(_) | Command::SyncsOnce(_) | Command::Guarded(_) => {
+            Ok(())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    match &cli.command {
+        Command::Charts(args) => charts::run(args),
+        Command::Enter(args) => become_entrant(&cli.options, args),
+        Command::SyncsOnce(args) => syncs::once(&cli.options, args),
+        Command::Guarded(args) => peers::server::become_guarded(args),
+        measuring => measure(cli.options, measuring),
     }
 }
 

@@ -14,6 +14,8 @@ use raft_proto::eraftpb::Entry;
 use ringlog_benches::error::{Context, Error, Result};
 use ringlog_benches::target::{Level, Setup, Target};
 
+use crate::peers::grouped::Store;
+
 const PURGE_MIB: u64 = 512;
 
 #[derive(Clone)]
@@ -66,17 +68,21 @@ impl RaftEngine {
 /// Never pending: it has no way to append without waiting.
 type Pending = Pin<Box<dyn Future<Output = Result<()>>>>;
 
+fn open(dir: &Path) -> Result<Engine> {
+    let config = Config {
+        dir: dir.to_string_lossy().into_owned(),
+        batch_compression_threshold: ReadableSize(0),
+        purge_threshold: ReadableSize::mb(PURGE_MIB),
+        ..Config::default()
+    };
+    Engine::open(config).context("opening raft-engine")
+}
+
 impl Target for RaftEngine {
     type Pending = Pending;
 
     fn open(dir: &Path, setup: &Setup) -> Result<Self> {
-        let config = Config {
-            dir: dir.to_string_lossy().into_owned(),
-            batch_compression_threshold: ReadableSize(0),
-            purge_threshold: ReadableSize::mb(PURGE_MIB),
-            ..Config::default()
-        };
-        let engine = Engine::open(config).context("opening raft-engine")?;
+        let engine = open(dir)?;
         let groups =
             (0..setup.partitions).map(|_| Mutex::new(Group { next: 1, ..Group::default() }));
         Ok(Self { engine, groups: groups.collect(), sync: setup.level == Level::Durable })
@@ -106,4 +112,50 @@ impl Target for RaftEngine {
     fn close(self) -> Result<()> {
         self.engine.sync().context("closing raft-engine")
     }
+}
+
+/// The same behind one committing thread: a batch for all groups.
+pub struct OneCommitter {
+    engine: Engine,
+    next: Vec<u64>,
+    batch: LogBatch,
+    sync: bool,
+}
+
+impl Store for OneCommitter {
+    fn open(dir: &Path, setup: &Setup) -> Result<Self> {
+        let next = vec![1; setup.partitions as usize];
+        let sync = setup.level == Level::Durable;
+        Ok(Self { engine: open(dir)?, next, batch: LogBatch::default(), sync })
+    }
+
+    fn commit(&mut self, records: &mut dyn Iterator<Item = (u32, &[u8])>) -> Result<()> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut of_group = None;
+        for (group, value) in records {
+            if let Some(before) = of_group.replace(group)
+                && before != group
+            {
+                add(&mut self.batch, before, &mut entries)?;
+            }
+            let next = &mut self.next[group as usize];
+            let data = Bytes::copy_from_slice(value);
+            entries.push(Entry { index: *next, data, ..Entry::default() });
+            *next += 1;
+        }
+        if let Some(group) = of_group {
+            add(&mut self.batch, group, &mut entries)?;
+        }
+        self.engine.write(&mut self.batch, self.sync).map(drop).context("writing")
+    }
+
+    fn close(self) -> Result<()> {
+        self.engine.sync().context("closing raft-engine")
+    }
+}
+
+fn add(batch: &mut LogBatch, group: u32, entries: &mut Vec<Entry>) -> Result<()> {
+    batch.add_entries::<Entries>(u64::from(group) + 1, entries).context("adding entries")?;
+    entries.clear();
+    Ok(())
 }

@@ -60,7 +60,8 @@ pub fn append<T: Target>(options: &Options, enter: &EnterArgs, spec: &Spec) -> R
     let meter = Meter::new(&enter.entrant_dir)?;
     let target = T::open(&enter.entrant_dir, &course.setup())?;
     course.prime(&target)?;
-    serve(|| meter.turn(|clock_starts| course.run(&target, clock_starts)))?;
+    let helpers = target.helpers();
+    serve(|| meter.turn_with(&helpers, |clock_starts| course.run(&target, clock_starts)))?;
     target.close()
 }
 

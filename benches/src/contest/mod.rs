@@ -2,7 +2,7 @@
 //! each other and with the device's cells, so that an hour's drift falls on all alike.
 
 pub mod enter;
-mod process;
+pub mod process;
 mod result;
 pub mod turn;
 
@@ -28,13 +28,15 @@ pub struct Entrant {
     pub name: String,
     /// What this program is started with again to be it; its directory and the seed are added.
     pub arguments: Vec<String>,
+    /// What is added to its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Entrant {
     /// An entrant called `name`, started with `arguments`.
     pub fn new(name: &str, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Self { name: name.to_owned(), arguments }
+        Self { name: name.to_owned(), arguments, environment: Vec::new() }
     }
 }
 
@@ -148,7 +150,8 @@ fn round(
     Ok(turns.into_iter().flatten().collect())
 }
 
-fn started_in(entrant: &Entrant, dir: &Path, bench: &Bench) -> Entrant {
+/// The entrant, with what it is to be told of its directory and of this run.
+pub fn started_in(entrant: &Entrant, dir: &Path, bench: &Bench) -> Entrant {
     let mut entrant = entrant.clone();
     let dir = dir.to_string_lossy().into_owned();
     entrant.arguments.extend(["--entrant-dir".to_owned(), dir]);

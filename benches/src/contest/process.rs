@@ -22,18 +22,24 @@ impl Process {
         let own = std::env::current_exe().context("finding this program")?;
         let mut child = Command::new(own)
             .args(&entrant.arguments)
+            .envs(entrant.environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .context(format!("starting {}", entrant.name))?;
         let input = child.stdin.take();
-        let output = child.stdout.take().expect("it was asked for");
+        let output = child.stdout.take().ok_or_else(|| Error::new("it has no standard output"))?;
         let name = entrant.name.clone();
         let mut process = Self { name, child, input, output: BufReader::new(output) };
         match process.line()?.as_str() {
             "ready" => Ok(process),
             line => Err(Error::new(format!("{} said {line:?} at its start", process.name))),
         }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     fn line(&mut self) -> Result<String> {
@@ -50,7 +56,9 @@ impl Process {
     /// Lets it take a turn.
     pub fn turn(&mut self) -> Result<Turn> {
         let telling = || format!("telling {}", self.name);
-        let input = self.input.as_mut().expect("it is there until the end");
+        let Some(input) = self.input.as_mut() else {
+            return Err(Error::new(format!("{} was told to close", self.name)));
+        };
         input.write_all(b"turn\n").context(telling())?;
         let line = self.line()?;
         serde_json::from_str(&line).context(format!("{} said {line:?}", self.name))

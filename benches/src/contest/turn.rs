@@ -11,6 +11,12 @@ use crate::error::{Context, Result};
 use crate::stats::Run;
 use crate::{report, usage};
 
+/// Where the distribution of latencies is looked at.
+pub const QUANTILES: [f64; 19] = [
+    0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999,
+    0.9995, 0.9999,
+];
+
 /// What one turn came to, in the entrant's own process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Turn {
@@ -26,8 +32,12 @@ pub struct Turn {
     pub p99_us: f64,
     /// Its 99.9th percentile.
     pub p999_us: f64,
-    /// Processor seconds of all threads of the process.
+    /// The latencies at [`QUANTILES`], in microseconds.
+    pub quantiles_us: Vec<f64>,
+    /// Processor seconds of all threads of the process, and of those that help it.
     pub cpu_secs: f64,
+    /// Of them, those of processes that help it: a server.
+    pub helpers_cpu_secs: f64,
     /// Processors that other programs used meanwhile.
     pub others_cpus: f64,
     /// Resident memory before anything was opened.
@@ -36,6 +46,8 @@ pub struct Turn {
     pub rss_peak_bytes: u64,
     /// Of it, when the clock stopped, what belongs to no file.
     pub rss_anonymous_bytes: u64,
+    /// Resident memory of the processes that help it, when the clock stopped.
+    pub helpers_rss_bytes: u64,
     /// Allocated on disk afterwards.
     pub disk_bytes: u64,
 }
@@ -56,11 +68,23 @@ impl Meter {
     /// Measures a turn; `work` calls what it is given when its clock starts. What it leaves in the
     /// page cache is written back before the return, so that it does not fall on the next one.
     pub fn turn(&self, work: impl FnOnce(&mut dyn FnMut()) -> Result<Run>) -> Result<Turn> {
-        let others = usage::Others::watch();
-        let mut cpu_before = usage::cpu_time();
+        self.turn_with(&[], work)
+    }
+
+    /// The same, of this process and of others that help it.
+    pub fn turn_with(
+        &self,
+        helpers: &[u32],
+        work: impl FnOnce(&mut dyn FnMut()) -> Result<Run>,
+    ) -> Result<Turn> {
+        let others = usage::Others::watch_beside(helpers);
+        let used = || (usage::cpu_time(), usage::family_times(helpers).1);
+        let mut before = used();
         usage::reset_peak()?;
-        let run = work(&mut || cpu_before = usage::cpu_time())?;
-        let cpu = usage::cpu_time().saturating_sub(cpu_before);
+        let run = work(&mut || before = used())?;
+        let after = used();
+        let helpers_cpu = after.1.saturating_sub(before.1);
+        let cpu = after.0.saturating_sub(before.0) + helpers_cpu;
         let turn = Turn {
             records: run.ops,
             bytes: run.bytes,
@@ -68,11 +92,14 @@ impl Meter {
             p50_us: run.latencies.quantile_us(0.5),
             p99_us: run.latencies.quantile_us(0.99),
             p999_us: run.latencies.quantile_us(0.999),
+            quantiles_us: QUANTILES.map(|at| run.latencies.quantile_us(at)).to_vec(),
             cpu_secs: cpu.as_secs_f64(),
+            helpers_cpu_secs: helpers_cpu.as_secs_f64(),
             others_cpus: others.cpus(),
             rss_before_bytes: self.rss_before_bytes,
             rss_peak_bytes: usage::peak_resident_bytes()?,
             rss_anonymous_bytes: usage::anonymous_bytes()?,
+            helpers_rss_bytes: usage::family_resident_bytes(helpers),
             disk_bytes: usage::allocated_bytes(&self.dir)?,
         };
         let dir = File::open(&self.dir).context("opening the entrant's directory")?;

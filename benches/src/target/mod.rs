@@ -65,6 +65,11 @@ pub trait Target: Sync + Sized {
     /// Bytes of log written so far, headers and padding included, where the target counts them.
     fn log_bytes(&self) -> Option<u64>;
 
+    /// Processes besides this one that do its work, whose costs are its own: a server.
+    fn helpers(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
     /// Closes cleanly.
     fn close(self) -> Result<()>;
 }

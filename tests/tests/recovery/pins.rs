@@ -440,3 +440,46 @@ fn a_close_that_waits_for_a_write_that_hangs_sleeps() {
         drop(append);
     }
 }
+
+#[test]
+fn what_stands_behind_a_group_of_which_a_ring_has_a_part_is_not_taken_for_what_follows() {
+    // The ring has lost a frame of a group that no segment has, and all behind; the group behind it
+    // stands in the segment. Killed between the write-back and the bump, the next recovery went on
+    // from the part that was written back into the old group, and found offsets missing.
+    const LEN: usize = 500;
+    const GROUP: u64 = 4096;
+    for (moment, crash) in [
+        (Moment::WrittenBack, Crash::Process),
+        (Moment::BeforeBump, Crash::Process),
+        (Moment::BeforeBump, Crash::Power),
+    ] {
+        let mut world = World::new(3, |_| ());
+        world.options = world.options.clone().group_bytes(4096).batch_bytes(0);
+        let engine = world.open();
+        let fast = topic(&engine, "fast", Flush::Async);
+        world.disk.freeze();
+        append(&fast, 0, 30, LEN);
+        world.crash(Crash::Process);
+        let (ring, segment) = ("log-001/ring", "log-001/0000000000000000.log");
+        // The tail begins behind the control page, and neither it nor the segment has wrapped.
+        let of = |n: u64| world.find(ring, format!("value {n} ").as_bytes());
+        let group_of = |n: u64| of(n) / GROUP * GROUP;
+        let first = (10..30).find(|n| group_of(*n) != group_of(n - 1)).unwrap();
+        let lost = first + 2;
+        assert_eq!(group_of(lost), group_of(first));
+        let next = group_of(first) + GROUP;
+        let bytes = world.disk.read_file(ring).unwrap();
+        let behind = &bytes[next as usize..(next + GROUP) as usize];
+        world.overwrite(segment, next - GROUP, behind);
+        world.disk.corrupt(ring, of(lost), 1).unwrap();
+        world.disk.corrupt(ring, next, 1).unwrap();
+        world.disk.kill_at(moment, 1);
+        assert!(world.try_open().is_err(), "{moment:?} is met");
+        world.crash(crash);
+        let engine = world.open();
+        assert_eq!(log(&engine, "log-001").stopped, None, "{moment:?}, {crash:?}");
+        let found = values(&topic(&engine, "fast", Flush::Async)).unwrap();
+        assert_eq!(found, expected(found.len() as u64, LEN), "{moment:?}, {crash:?}");
+        assert!(crash == Crash::Power || found.len() as u64 == lost, "{moment:?}, {crash:?}");
+    }
+}
