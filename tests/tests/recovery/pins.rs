@@ -472,8 +472,9 @@ fn what_stands_behind_a_group_of_which_a_ring_has_a_part_is_not_taken_for_what_f
         let behind = &bytes[next as usize..(next + GROUP) as usize];
         world.overwrite(segment, next - GROUP, behind);
         world.disk.corrupt(ring, of(lost), 1).unwrap();
-        world.disk.corrupt(ring, next, 1).unwrap();
-        world.disk.kill_at(moment, 1);
+        world.overwrite(ring, next, &vec![0; bytes.len() - next as usize]);
+        // The first is that of the topics.
+        world.disk.kill_at(moment, 2);
         assert!(world.try_open().is_err(), "{moment:?} is met");
         world.crash(crash);
         let engine = world.open();
