@@ -59,10 +59,6 @@ impl Source {
         };
         let epoch = ring.as_ref().map_or(0, |ring| ring.control(EPOCH).load(Ordering::SeqCst));
         let has_writer = disk.has_writer().unwrap_or(true);
-        if let (Some(page), true) = (&page, has_writer) {
-            // From its next append on the writer lets no batch grow.
-            page.followed().store(1, Ordering::SeqCst);
-        }
         let dead = ring.as_ref().filter(|_| !has_writer);
         let grown = dead.and_then(|ring| grown(ring, Seed::of(log), LeaderEpoch(epoch as u32)));
         Ok(Self { ring, page, epoch, from: 0, has_writer, grown })
@@ -160,6 +156,8 @@ impl Source {
     /// The watermark has to be looked at once more after it.
     pub(crate) fn tell_that_we_sleep(&self) -> Option<bool> {
         let page = self.page.as_ref()?;
+        // From its next append on the writer lets no batch grow.
+        page.followed().store(1, Ordering::SeqCst);
         page.mark().store(1, Ordering::SeqCst);
         Some(self.is_current())
     }
