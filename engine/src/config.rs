@@ -300,11 +300,11 @@ impl Options {
     /// itself all the same, and what a killed process had acknowledged is there. Batches given as
     /// such are never joined, nor compressed ones.
     ///
-    /// A batch that may still grow is closed as soon as a reader of this process comes to it. In
-    /// `async` topics none grows while somebody follows in another process, sleeping in between; one
-    /// that grew before he slept, or where he may not write to `WAITERS`, he sees when its group is
-    /// closed, at most 200 ms later. In a [caller-driven](Self::caller_driven) engine, where nobody may be there to
-    /// close it, records of `async` topics are not joined.
+    /// A batch that may still grow is closed as soon as a reader of this process comes to it. While
+    /// another process reads, no batch grows in `async` topics; one that grew before it came is
+    /// seen there when its group is closed, at most 200 ms later. In a
+    /// [caller-driven](Self::caller_driven) engine, where nobody may be there to close it, records
+    /// of `async` topics are not joined.
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.log.batch_bytes = bytes;
         self

@@ -291,7 +291,7 @@ MUTANTS = [
     ("a batch that was read grows on", f"{LOG}/mod.rs",
      "if self.ring.grows_below(visible) {", "if false {", ["api joined", "crash"]),
     ("a batch that is followed grows", f"{LOG}/append.rs",
-     "&& !(self.class == Flush::Async && self.is_followed())", "", ["read_only joined"]),
+     "        !writer.is_followed\n", "        true\n", ["read_only joined"]),
     ("a deleted topic's batch grows on", f"{LOG}/mod.rs",
      "            writer.settle(&self.ring);\n            writer.streams.get_mut",
      "            writer.streams.get_mut", ["api topics"]),

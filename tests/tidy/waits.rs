@@ -57,7 +57,6 @@ const ALLOWED: &[Allowed] = &[
     (ENGINE, "delete_topic", "change", ONE_CHANGE),
     (READ_ONLY, "refresh", "catch_up", ONE_READ),
     (FOLLOW, "catch_up", "walk_on", ONE_WALK),
-    (UPKEEP, "maintain", "prepare_next", ONE_UPKEEP),
     (UPKEEP, "maintain", "seal_rolled", ONE_UPKEEP),
     (UPKEEP, "maintain", "retire_dead", ONE_UPKEEP),
     (UPKEEP, "store_clean_end", "seal_rolled", ONE_UPKEEP),

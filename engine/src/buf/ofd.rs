@@ -20,6 +20,12 @@ pub fn mark(file: impl AsFd) -> io::Result<()> {
     set(&file, libc::F_WRLCK)
 }
 
+/// Marks the open file as a reader's, together with others, for [`is_marked_at_all`] to see. The
+/// file must be open for reading.
+pub fn mark_shared(file: impl AsFd) -> io::Result<()> {
+    set(&file, libc::F_RDLCK)
+}
+
 /// Takes the mark away, whoever shares the open file.
 pub fn unmark(file: impl AsFd) -> io::Result<()> {
     set(&file, libc::F_UNLCK)
@@ -32,10 +38,19 @@ fn set(file: &impl AsFd, kind: i32) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether another open file of the same inode carries the mark. Disturbs nobody, and needs the
-/// file open for reading only.
+/// Whether another open file of the same inode carries the writer's mark. Disturbs nobody, and
+/// needs the file open for reading only.
 pub fn is_marked(file: impl AsFd) -> io::Result<bool> {
-    let mut lock = whole_file(libc::F_RDLCK);
+    meets(&file, libc::F_RDLCK)
+}
+
+/// As [`is_marked`], or a reader's.
+pub fn is_marked_at_all(file: impl AsFd) -> io::Result<bool> {
+    meets(&file, libc::F_WRLCK)
+}
+
+fn meets(file: &impl AsFd, kind: i32) -> io::Result<bool> {
+    let mut lock = whole_file(kind);
     let fd = file.as_fd().as_raw_fd();
     // SAFETY: the descriptor is open as long as it is borrowed; `lock` is a valid place to answer.
     let done = unsafe { libc::fcntl(fd, libc::F_OFD_GETLK, &raw mut lock) };
@@ -66,5 +81,11 @@ mod tests {
         assert!(is_marked(File::open(&path).unwrap()).unwrap());
         drop(shared);
         assert!(!is_marked(File::open(&path).unwrap()).unwrap());
+        let readers = [File::open(&path).unwrap(), File::open(&path).unwrap()];
+        readers.iter().for_each(|reader| mark_shared(reader).unwrap());
+        assert!(!is_marked(File::open(&path).unwrap()).unwrap());
+        assert!(is_marked_at_all(File::open(&path).unwrap()).unwrap());
+        drop(readers);
+        assert!(!is_marked_at_all(File::open(&path).unwrap()).unwrap());
     }
 }

@@ -45,20 +45,10 @@ impl Page {
         Ok(page)
     }
 
-    /// Its first word: somebody sleeps.
+    /// Its first word.
     pub fn mark(&self) -> &AtomicU64 {
-        self.word(0)
-    }
-
-    /// Its second word: somebody follows, asleep or not.
-    pub fn followed(&self) -> &AtomicU64 {
-        self.word(1)
-    }
-
-    fn word(&self, index: usize) -> &AtomicU64 {
-        assert!(index < RING_CONTROL_BYTES / size_of::<u64>(), "word within the page");
-        // SAFETY: within the page, aligned, alive as long as self, only used as an atomic.
-        unsafe { AtomicU64::from_ptr(self.at.as_ptr().cast::<u64>().add(index)) }
+        // SAFETY: the start of the page, aligned, alive as long as self, only used as an atomic.
+        unsafe { AtomicU64::from_ptr(self.at.as_ptr().cast::<u64>()) }
     }
 }
 

@@ -165,6 +165,8 @@ pub trait Disk: Send + Sync + Debug {
     /// lives; whoever maps or reads segments without the writer's knowledge holds it before it
     /// opens the first. `None`: there is no READERS that may be opened.
     fn hold_readers(&self) -> io::Result<Option<ReadersGuard>>;
+    /// Whether somebody holds READERS, without disturbing who is about to.
+    fn has_readers(&self) -> io::Result<bool>;
     /// Tells of changes of files from now on; `None`: nobody does.
     fn watch(&self) -> io::Result<Option<Box<dyn Watched>>> {
         Ok(None)

@@ -422,6 +422,10 @@ impl Disk for OsDisk {
         Ok(watch.map(|watch| Box::new(watch) as Box<dyn Watched>))
     }
 
+    fn has_readers(&self) -> io::Result<bool> {
+        readers::is_held(&self.dir)
+    }
+
     fn exclude_readers(&self) -> io::Result<Option<ReadersGuard>> {
         readers::exclude(&self.dir)
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
@@ -405,11 +405,7 @@ impl Maker {
         };
         let sleepers = if in_file {
             // Opening must not need space; without it readers of other processes poll.
-            let page = self.disk.make_waiters(&format!("{}/WAITERS", id.dir())).ok();
-            if let (Some(page), Ok(Some(_alone))) = (&page, self.disk.exclude_readers()) {
-                page.followed().store(0, Ordering::SeqCst);
-            }
-            page
+            self.disk.make_waiters(&format!("{}/WAITERS", id.dir())).ok()
         } else {
             if damaged.is_none() && id != META {
                 // What is in it is in segments now; readers shall not take it for this writer's.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::waiters::Ticket;
-use super::writer::{Claim, Refusal, Want};
+use super::writer::{Claim, Refusal, Want, Writer};
 use super::{Log, ROOM, Stop};
 use crate::buf::{AlignedBuf, Slice};
 use crate::config::{Ack, Flush};
@@ -69,8 +69,8 @@ impl Log {
         }
         let len = frame_len(payload.len()) as u64;
         let large = self.is_large(len);
-        let lone =
-            if what.joins && !large && self.may_grow(payload) { Lone::of(payload) } else { None };
+        let fits = payload.len() < self.options.join_bytes(self.class);
+        let lone = if what.joins && fits && !large { Lone::of(payload) } else { None };
         let want = Want {
             stream: what.stream,
             frame_len: len,
@@ -111,7 +111,7 @@ impl Log {
     /// The claim, and whether its record has joined a batch, and all is done.
     fn grant(
         &self,
-        want: Want<'_>,
+        mut want: Want<'_>,
         kind: FrameKind,
         payload: &[u8],
     ) -> Result<(Claim, bool), Refusal> {
@@ -120,6 +120,9 @@ impl Log {
             let mut writer = self.writer.lock();
             let before = writer.closed.len();
             let released = self.released();
+            if want.lone.is_some() && !self.may_grow(&mut writer) {
+                want.lone = None;
+            }
             let join = |lone| writer.join(&self.ring, released, want.stream, lone);
             let granted = match want.lone.as_ref().and_then(join) {
                 Some(claim) => Ok((claim, true)),
@@ -151,11 +154,17 @@ impl Log {
         granted
     }
 
-    /// Whether a batch of one record that becomes `payload` may grow. Not where somebody in another
-    /// process follows, who would not see it before it is closed.
-    fn may_grow(&self, payload: &[u8]) -> bool {
-        payload.len() < self.options.join_bytes(self.class)
-            && !(self.class == Flush::Async && self.is_followed())
+    /// Whether a batch of one record may grow: not where somebody in another process reads, who
+    /// would not see it before it is closed. He is looked for once a group, or as many bytes.
+    fn may_grow(&self, writer: &mut Writer) -> bool {
+        if self.class == Flush::Sync || !self.ring_in_file {
+            return true;
+        }
+        if !writer.has_data() || writer.head() >= writer.asked_at + writer.group_bytes() {
+            writer.asked_at = writer.head();
+            writer.is_followed = self.disk.has_readers().unwrap_or(true);
+        }
+        !writer.is_followed
     }
 
     /// Whether a frame of this length goes to the device from private memory.

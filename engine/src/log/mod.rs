@@ -241,11 +241,6 @@ impl Log {
         visible
     }
 
-    /// Whether a reader of another process has come, that knows no more than the control page.
-    pub(crate) fn is_followed(&self) -> bool {
-        self.sleepers.as_ref().is_some_and(|page| page.followed().load(Ordering::SeqCst) != 0)
-    }
-
     pub(crate) fn reached(&self, level: Ack) -> u64 {
         match level {
             Ack::Written => self.written(),

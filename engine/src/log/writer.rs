@@ -137,6 +137,10 @@ pub(crate) struct Writer {
     /// Most bytes of a batch that single records join.
     pub(super) batch_bytes: usize,
     pub(super) growing: Option<Growing>,
+    /// Whether somebody in another process read when it was last asked, and where the head was
+    /// then.
+    pub(super) is_followed: bool,
+    pub(super) asked_at: u64,
     /// Kept to spare an allocation.
     pub(super) scratch: Vec<u8>,
     /// Base of the open (or next to open) group.
@@ -194,6 +198,8 @@ impl Writer {
             group_bytes: start.group_bytes as u64,
             batch_bytes: start.batch_bytes,
             growing: None,
+            is_followed: false,
+            asked_at: 0,
             scratch: Vec::new(),
             group: start.position,
             head: start.position,
@@ -299,6 +305,11 @@ impl Writer {
 
     pub(crate) fn has_data(&self) -> bool {
         self.opened && self.head > self.group + HEADER
+    }
+
+    /// A group that has so many is closed.
+    pub(super) fn group_bytes(&self) -> u64 {
+        self.group_bytes
     }
 
     /// Base of the group that is open or will be opened next.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::buf::ofd;
 use crate::driver::disk::ReadersGuard;
 
 use super::{open_or_make, refused};
@@ -36,11 +37,20 @@ pub(super) fn hold(dir: &OwnedFd) -> io::Result<Option<ReadersGuard>> {
     let Some(file) = open(dir)? else { return Ok(None) };
     loop {
         match rustix::fs::flock(&file, FlockOperation::LockShared) {
-            Ok(()) => return Ok(Some(ReadersGuard::new(Arc::new(file)))),
+            Ok(()) => {
+                // For the writer to ask for; where there are no such locks it thinks itself alone.
+                let _ = ofd::mark_shared(&file);
+                return Ok(Some(ReadersGuard::new(Arc::new(file))));
+            }
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
+}
+
+/// Whether somebody holds it, without disturbing who is about to.
+pub(super) fn is_held(dir: &OwnedFd) -> io::Result<bool> {
+    open(dir)?.map_or(Ok(false), ofd::is_marked_at_all)
 }
 
 /// Keeps readers out for the moment; `None` if somebody holds it, or nobody can know.

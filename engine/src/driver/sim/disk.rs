@@ -555,6 +555,10 @@ impl Disk for SimDisk {
         Ok(Some(ReadersGuard::new(Arc::new(HeldReaders(self.shared.clone())))))
     }
 
+    fn has_readers(&self) -> io::Result<bool> {
+        Ok(self.control(|state| state.readers > 0))
+    }
+
     fn exclude_readers(&self) -> io::Result<Option<ReadersGuard>> {
         let free = self.control(|state| state.readers == 0);
         Ok(free.then(|| ReadersGuard::new(Arc::new(()))))

@@ -156,8 +156,6 @@ impl Source {
     /// The watermark has to be looked at once more after it.
     pub(crate) fn tell_that_we_sleep(&self) -> Option<bool> {
         let page = self.page.as_ref()?;
-        // From its next append on the writer lets no batch grow.
-        page.followed().store(1, Ordering::SeqCst);
         page.mark().store(1, Ordering::SeqCst);
         Some(self.is_current())
     }
