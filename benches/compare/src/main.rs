@@ -136,7 +136,7 @@ fn become_entrant(options: &Options, args: &EnterArgs) -> Result<()> {
 /// What measures, on ground that is cleared whatever happens.
 fn measure(mut options: Options, command: &Command) -> Result<()> {
     let ground = Ground::prepare(&options.dir)?;
-    options.dir = ground.dir().to_owned();
+    ground.dir().clone_into(&mut options.dir);
     let bench = &mut start(options)?;
     match command {
         Command::Written(args) => written(bench, args),

@@ -67,7 +67,7 @@ pub fn run(bench: &mut Bench, asked: impl Fn(&Peer) -> bool) -> Result<Flushes> 
     let headings = ["", "acknowledged", "fdatasync, fsync", "durable writes", "each"];
     let mut table = Table::new(&headings);
     let mut flushes = Flushes::new();
-    let mut notes = String::new();
+    let mut notes: Vec<String> = Vec::new();
     for peer in PEERS.iter().filter(|peer| peer.unavailable().is_none() && asked(peer)) {
         for (id, workload) in counted_at(peer) {
             let dir = scratch.path().join(format!("{id}-{workload}"));
@@ -84,12 +84,12 @@ pub fn run(bench: &mut Bench, asked: impl Fn(&Peer) -> bool) -> Result<Flushes> 
                     bench.report.line("syncs", &counted)?;
                     flushes.insert((id, workload), counted.each());
                 }
-                Err(error) => notes += &format!("not counted: {id}, {workload}: {error}\n"),
+                Err(error) => notes.push(format!("not counted: {id}, {workload}: {error}\n")),
             }
             fs::remove_dir_all(&dir).context(format!("removing {}", dir.display()))?;
         }
     }
-    print(&format!("\n{}\n{notes}", table.render()))?;
+    print(&format!("\n{}\n{}", table.render(), notes.concat()))?;
     Ok(flushes)
 }
 
@@ -146,11 +146,8 @@ fn count(trace: &str) -> Result<(u64, u64)> {
         let opened = line.rsplit_once("= ").map_or("", |(_, result)| result.trim());
         let durable = line.contains("O_DSYNC") || line.contains("O_SYNC");
         match name {
-            "openat" if line.contains("<unfinished") => {
-                if durable {
-                    opening.insert(thread);
-                }
-            }
+            "openat" if line.contains("<unfinished") && durable => drop(opening.insert(thread)),
+            "openat" if line.contains("<unfinished") => {}
             "openat" if durable => drop(through.insert(opened)),
             "openat" => drop(through.remove(opened)),
             "write" if line.contains(MARK) => marks += 1,

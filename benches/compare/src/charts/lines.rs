@@ -47,8 +47,13 @@ fn nines(quantile: f64) -> f64 {
 
 fn quantile_words(nines: f64) -> String {
     let percent = 100.0 * (1.0 - 10_f64.powf(-nines));
-    let digits = (nines.round() as usize).saturating_sub(2);
-    format!("{percent:.digits$} %")
+    if nines < 2.5 {
+        format!("{percent:.0} %")
+    } else if nines < 3.5 {
+        format!("{percent:.1} %")
+    } else {
+        format!("{percent:.2} %")
+    }
 }
 
 /// Each peer once, in the way it is best, and us in all.

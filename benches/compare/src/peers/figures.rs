@@ -1,5 +1,7 @@
 //! What the peers came to: as a JSON line, which the charts are drawn from, and as tables.
 
+use std::fmt::Write;
+
 use ringlog_benches::contest::turn::{QUANTILES, Turn};
 use ringlog_benches::limit::CellFigures;
 use ringlog_benches::limit::cell::Cell;
@@ -251,13 +253,14 @@ pub fn table(works: &[WorkFigures]) -> String {
         for figures in &work.entrants {
             table.row(row(work, figures));
         }
-        text += &format!("\n{}: {}\n{}\n", work.workload, work.about, table.render());
+        let (name, about) = (&work.workload, &work.about);
+        let _ = writeln!(text, "\n{name}: {about}\n{}", table.render());
         for (name, why) in &work.left_out {
-            text += &format!("  left out: {name}: {why}\n");
+            let _ = writeln!(text, "  left out: {name}: {why}");
         }
         let disturbed = work.entrants.iter().map(|figures| figures.others_cpus.median);
         let disturbed = disturbed.fold(0.0, f64::max);
-        text += &format!("  other programs used up to {} processors\n", number(disturbed));
+        let _ = writeln!(text, "  other programs used up to {} processors", number(disturbed));
     }
     text
 }

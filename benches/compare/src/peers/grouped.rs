@@ -112,13 +112,11 @@ impl Future for Pending {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let mut ticket = lock(&self.0);
-        match ticket.done.take() {
-            Some(result) => Poll::Ready(result.map_err(Error::new)),
-            None => {
-                ticket.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
+        if let Some(result) = ticket.done.take() {
+            return Poll::Ready(result.map_err(Error::new));
         }
+        ticket.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 }
 
@@ -207,7 +205,9 @@ mod tests {
     /// Says what each commit held, and waits a little, as a device would.
     struct Slow;
 
-    static COMMITS: Mutex<Vec<Vec<(u32, Vec<u8>)>>> = Mutex::new(Vec::new());
+    type Commit = Vec<(u32, Vec<u8>)>;
+
+    static COMMITS: Mutex<Vec<Commit>> = Mutex::new(Vec::new());
 
     impl Store for Slow {
         fn open(_: &Path, _: &Setup) -> Result<Self> {
