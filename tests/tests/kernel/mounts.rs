@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use super::{text, tool};
 
@@ -78,7 +79,14 @@ impl Mount {
 
     /// Unmounted and mounted again: nothing is left in memory.
     pub fn again(&self) -> Result<(), String> {
-        tool("umount", &[text(&self.dir)])?;
+        // The kernel may not be done with the files of a process that was killed.
+        let since = Instant::now();
+        while let Err(busy) = tool("umount", &[text(&self.dir)]) {
+            if since.elapsed() > Duration::from_secs(20) {
+                return Err(busy);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
         self.mount()
     }
 
