@@ -82,7 +82,9 @@ mod tests {
         drop(shared);
         assert!(!is_marked(File::open(&path).unwrap()).unwrap());
         let readers = [File::open(&path).unwrap(), File::open(&path).unwrap()];
-        readers.iter().for_each(|reader| mark_shared(reader).unwrap());
+        for reader in &readers {
+            mark_shared(reader).unwrap();
+        }
         assert!(!is_marked(File::open(&path).unwrap()).unwrap());
         assert!(is_marked_at_all(File::open(&path).unwrap()).unwrap());
         drop(readers);
