@@ -4,6 +4,8 @@ use super::host::{Answer, Host};
 use super::program::{Place, Program, Until};
 use super::{host, scratch, skip, text, tool};
 
+const YEAR_MS: i64 = 365 * 24 * 3600 * 1000;
+
 #[test]
 fn a_clock_that_is_years_off_moves_no_record() {
     let name = "clock::a_clock_that_is_years_off_moves_no_record";
@@ -26,15 +28,18 @@ fn a_clock_that_is_years_off_moves_no_record() {
         place.check(round % 2 == 0).unwrap_or_else(|lost| panic!("{off}: {lost}"));
     }
     // The records have the times that the clock said, which proves that it was off.
+    let times = times(&place);
+    assert_eq!(times.len(), 1200);
+    assert!(times[200] - times[0] >= YEAR_MS && times[0] - times[400] >= YEAR_MS, "{times:?}");
+}
+
+/// The timestamps of all records, in milliseconds.
+fn times(place: &Place) -> Vec<i64> {
     let out = String::from_utf8(place.run(&["read", "t", "--json"]).unwrap()).unwrap();
-    let times: Vec<i64> = out
-        .lines()
+    out.lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
         .map(|record| record["timestamp_ms"].as_i64().unwrap())
-        .collect();
-    let year_ms = 365 * 24 * 3600 * 1000;
-    assert_eq!(times.len(), 1200);
-    assert!(times[200] - times[0] >= year_ms && times[0] - times[400] >= year_ms, "{times:?}");
+        .collect()
 }
 
 /// The library that `faketime` puts before a program's own clock.
@@ -76,14 +81,8 @@ fn a_clock_that_jumps_in_a_running_process_moves_no_record_and_stops_nothing() {
     assert_eq!(host.read(), (jumps.len() * 120, None));
     assert_eq!(host.close().0, "CLOSED");
     place.check(true).unwrap();
-    let out = String::from_utf8(place.run(&["read", "t", "--json"]).unwrap()).unwrap();
-    let times: Vec<i64> = out
-        .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-        .map(|record| record["timestamp_ms"].as_i64().unwrap())
-        .collect();
-    let year_ms = 365 * 24 * 3600 * 1000;
+    let times = times(&place);
     let after = |jump: usize| times[jump * 120 + 119];
-    assert!(after(1) - after(0) >= 2 * year_ms, "the harness moves no clock: {times:?}");
-    assert!(after(0) - after(2) >= 40 * year_ms && after(3) - after(2) >= 50 * year_ms);
+    assert!(after(1) - after(0) >= 2 * YEAR_MS, "the harness moves no clock: {times:?}");
+    assert!(after(0) - after(2) >= 40 * YEAR_MS && after(3) - after(2) >= 50 * YEAR_MS);
 }
