@@ -5,7 +5,8 @@ Formatting, lints, docs and the like count as one each, Rust tests one by one. A
 somewhere says so: `#[ignore]`, or a line `SKIP name: reason` written to standard output past the
 harness (`writeln!(io::stdout(), ..)`, which it does not capture).
 With CI set, only the skips that tests/allowed-skips.txt allows are allowed. Logs stay in
-target/test-logs; what failed is shown.
+target/test-logs; what failed is shown. A step that falls silent is shown with the stacks of its
+processes, and ended.
 """
 
 import argparse
@@ -13,15 +14,21 @@ import fnmatch
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import hanging
+
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 LOGS = TARGET / "test-logs"
 SHOWN_LINES_MAX = 120
+# How long a step may print nothing: the longest build or test, many times over.
+SILENCE_S_MAX = 600
+SILENCE_S_MAX_LONG = 7200
 
 DOC_ENV = {"RUSTDOCFLAGS": "-D warnings"}
 CLIPPY = "cargo clippy --locked --all-targets"
@@ -59,6 +66,9 @@ COMPARE = ("compare", "cargo clippy --all-targets --manifest-path "
 COMPARE_TESTS = ("compare-tests", "benches/compare/run --test", {})
 MUTANTS = ("mutants", "tests/mutants/run", {})
 
+PROGRAM = re.compile(
+    r"^ +(?:Running|Doc-tests) ((?:unittests )?[\w./-]+).*?"
+    r"^test result: \w+\. (\d+) passed; (\d+) failed;.*? finished in ([\d.]+)s$", re.M | re.S)
 RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
 IGNORED = re.compile(r"^test (.+?) (?:- should panic )?\.\.\. ignored(?:, (.*))?$", re.M)
 SAID = re.compile(r"^(?:test .+? \.\.\. )?SKIP (\S+): (.*)$", re.M)
@@ -68,7 +78,8 @@ FAILED = re.compile(r"^test (.+?) (?:- should panic )?\.\.\. FAILED", re.M)
 
 
 class Tally:
-    def __init__(self):
+    def __init__(self, silence):
+        self.silence = silence
         self.passed = self.failed = 0
         self.skipped = {}
 
@@ -77,7 +88,7 @@ class Tally:
         return f"{self.passed} passed, {self.failed} failed{skipped}"
 
 
-def run(name, command, env):
+def run(name, command, env, silence):
     """Runs one step with its output in a log; gives its success and that output."""
     print(f"{name:<16} {command}", flush=True)
     started = time.monotonic()
@@ -90,11 +101,50 @@ def run(name, command, env):
         "RINGLOG_PYTHON": str(python if python.exists() else sys.executable),
     }
     with path.open("wb") as log:
-        done = subprocess.run(command.split(), cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
-                              stdout=log, stderr=subprocess.STDOUT, check=False)
+        step = subprocess.Popen(command.split(), cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
+                                stdout=log, stderr=subprocess.STDOUT)
+    try:
+        ok = attend(step, path, silence) == 0
+    except BaseException:
+        # Told to end: by whom may want to know what it was waiting for.
+        give_up(step, path, "interrupted")
+        raise
     took = time.monotonic() - started
-    print(f"{'':<16} {'ok' if done.returncode == 0 else 'FAILED'} in {took:.0f} s", flush=True)
-    return done.returncode == 0, path.read_text(errors="replace")
+    print(f"{'':<16} {'ok' if ok else 'FAILED'} in {took:.0f} s", flush=True)
+    return ok, path.read_text(errors="replace")
+
+
+def attend(step, path, silence):
+    """Waits for the step to end and says how each test program in it did; gives its exit status."""
+    seen, text, spoke = 0, "", time.monotonic()
+    while True:
+        status = step.poll()
+        with path.open("rb") as log:
+            log.seek(seen)
+            new = log.read()
+        if new:
+            seen, spoke = seen + len(new), time.monotonic()
+            text += new.decode(errors="replace")
+            for program, passed, failed, took in PROGRAM.findall(text):
+                print(f"{'':<16} {program}: {passed} passed, {failed} failed in {took} s", flush=True)
+            ended = [found.end() for found in PROGRAM.finditer(text)]
+            text = text[ended[-1]:] if ended else text
+        if status is not None:
+            return status
+        if time.monotonic() - spoke > silence:
+            return give_up(step, path, f"silent for {silence} s")
+        time.sleep(0.2)
+
+
+def give_up(step, path, why):
+    """Shows what the step printed last and where its processes are, and ends them."""
+    last = path.read_text(errors="replace").splitlines()[-40:]
+    stacks = hanging.describe(step.pid)
+    print("\n".join([f"{'':<16} {why}; the last it printed:", *last, stacks]), flush=True)
+    with path.open("a") as log:
+        log.write(f"\n{why}\n")
+    hanging.end(step.pid)
+    return step.wait()
 
 
 def show(name, text):
@@ -113,7 +163,7 @@ def failing_parts(text):
 
 
 def check(tally, name, command, env):
-    ok, text = run(name, command, env)
+    ok, text = run(name, command, env, tally.silence)
     if ok:
         tally.passed += 1
     else:
@@ -122,7 +172,7 @@ def check(tally, name, command, env):
 
 
 def cargo_test(tally, name, command, env):
-    ok, text = run(name, command, env)
+    ok, text = run(name, command, env, tally.silence)
     results = [tuple(map(int, found)) for found in RESULT.findall(text)]
     failed = sum(found[1] for found in results)
     tally.passed += sum(found[0] for found in results)
@@ -144,7 +194,7 @@ def cargo_test(tally, name, command, env):
 
 
 def pytest(tally, name, command, env):
-    ok, text = run(name, command, env)
+    ok, text = run(name, command, env, tally.silence)
     counts = {"passed": 0, "failed": 0, "error": 0, "errors": 0}
     for found in PYTEST.findall(text)[-1:]:
         counts.update((what, int(count)) for count, what in map(str.split, found.split(", ")))
@@ -179,13 +229,21 @@ def count_skips(tally):
             print(f"skipped:         {name} ({reason})")
 
 
+def ended(number, _frame):
+    sys.exit(128 + number)
+
+
 def main():
+    # What was started in the background of a shell ignores interrupts, and so would its children,
+    # some of which are to be interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, ended)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--long", action="store_true", help="the long tests instead")
     arguments = parser.parse_args()
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)
-    tally = Tally()
+    tally = Tally(SILENCE_S_MAX_LONG if arguments.long else SILENCE_S_MAX)
     if not arguments.long:
         for step in CHECKS + ([DENY] if DENY_PROGRAM else []):
             check(tally, *step)
