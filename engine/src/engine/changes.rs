@@ -42,7 +42,7 @@ impl Inner {
         let mut unsettled = self.changing.lock();
         self.check_open()?;
         while let Some(first) = unsettled.first_mut() {
-            let done = self.wait_durable(WHAT, &mut [], &mut first.progress, || ());
+            let done = self.wait_durable(&mut first.progress);
             done.map_err(|error| match error {
                 // The call that asks for another change has done nothing.
                 Error::Timeout { after, .. } => Error::Timeout { after, outcome_unknown: false },
@@ -140,16 +140,13 @@ impl Inner {
         if payload.len() > max {
             return Err(Error::TooLarge { what: "change of topics", len: payload.len(), max });
         }
-        let mut progress = Progress::new(Ack::Durable);
-        // A checkpoint above the change's place must have it: recovery reads no frame below.
-        let claimed = || {
-            let mut after = self.catalog.read().clone();
-            after.apply(change.clone());
-            *meta.snapshot.lock() = after.snapshot();
-        };
+        let mut after = self.catalog.read().clone();
+        after.apply(change.clone());
+        *meta.next_snapshot.lock() = Some(after.snapshot());
         let frees = matches!(change, Change::TopicDeleted { .. });
         let what = Payload { frees, ..WHAT };
-        match self.wait_durable(what, &mut payload, &mut progress, claimed) {
+        let mut progress = meta.begin(what, &mut payload, Ack::Durable)?;
+        match self.wait_durable(&mut progress) {
             Ok(()) => self.make_true(change),
             Err(error) => {
                 if progress.claim().is_some() {
@@ -160,26 +157,12 @@ impl Inner {
         }
     }
 
-    /// Calls `claimed` once the change has its place.
-    fn wait_durable(
-        &self,
-        what: Payload,
-        payload: &mut [u8],
-        progress: &mut Progress,
-        claimed: impl FnOnce(),
-    ) -> Result<()> {
+    fn wait_durable(&self, progress: &mut Progress) -> Result<()> {
         let meta = self.log(META)?;
         let mut outcome = None;
-        let mut claimed = Some(claimed);
         let timeout = self.options.append_timeout;
         self.runner.block_on(timeout, &mut |context| {
-            let polled = meta.poll_put(what, payload, progress, context);
-            if progress.claim().is_some()
-                && let Some(claimed) = claimed.take()
-            {
-                claimed();
-            }
-            polled.map(|done| outcome = Some(done))
+            meta.poll_put(progress, context).map(|done| outcome = Some(done))
         });
         meta.settle(progress);
         let outcome_unknown = progress.claim().is_some();

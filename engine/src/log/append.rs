@@ -7,9 +7,10 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::queue::Waiting;
 use super::waiters::Ticket;
 use super::writer::{Claim, Refusal, Want, Writer};
-use super::{Log, ROOM, Stop};
+use super::{Log, Stop};
 use crate::buf::{AlignedBuf, Slice};
 use crate::config::{Ack, Flush};
 use crate::error::{Error, Result};
@@ -36,28 +37,40 @@ pub(crate) struct Payload {
     pub(crate) frees: bool,
 }
 
-/// Progress of one append: not yet claimed, or claimed up to `end`.
+/// Progress of one append: it waits for room, or is claimed and waits for its level.
 #[derive(Debug)]
 pub(crate) struct Progress {
     level: Ack,
     claim: Option<Claim>,
+    waiting: Option<Arc<Waiting>>,
     ticket: Option<Ticket>,
-    /// Registered among those who wait for the ring to drain.
-    waits_large: bool,
 }
 
 impl Progress {
-    pub(crate) fn new(level: Ack) -> Self {
-        Self { level, claim: None, ticket: None, waits_large: false }
+    pub(crate) fn claimed(level: Ack, claim: Claim) -> Self {
+        Self { level, claim: Some(claim), waiting: None, ticket: None }
     }
 
-    pub(crate) fn claim(&self) -> Option<Claim> {
+    /// Of one that never begins.
+    pub(crate) fn none() -> Self {
+        Self { level: Ack::Written, claim: None, waiting: None, ticket: None }
+    }
+
+    /// Its place, if it has one by now.
+    pub(crate) fn claim(&mut self) -> Option<Claim> {
+        if let Some(Ok(claim)) = self.waiting.as_ref().and_then(|waiting| waiting.outcome()) {
+            self.claim = Some(claim);
+            self.waiting = None;
+        }
         self.claim
     }
+}
 
-    pub(crate) fn claimed(&mut self, claim: Claim) {
-        self.claim = Some(claim);
-    }
+/// A claim, and whether its record has joined a batch, so that all is done.
+#[derive(Clone, Copy, Debug)]
+struct Granted {
+    claim: Claim,
+    joined: bool,
 }
 
 impl Log {
@@ -67,23 +80,64 @@ impl Log {
         if self.birth.is_inherited() {
             return Err(Refusal::Forked);
         }
-        let len = frame_len(payload.len()) as u64;
-        let large = self.is_large(len);
-        let fits = payload.len() < self.options.join_bytes(self.class);
-        let lone = if what.joins && fits && !large { Lone::of(payload) } else { None };
-        let want = Want {
-            stream: what.stream,
-            frame_len: len,
-            records: what.records,
-            max_timestamp_ms: what.max_timestamp_ms,
-            large,
-            lone,
-            frees: what.frees,
-        };
-        let (claim, joined) = self.grant(want, what.kind, payload)?;
+        let (granted, closed) = self.grant(what, payload, None);
+        self.tell_of_group(closed);
+        let granted = granted?;
+        self.finish(granted, what, payload);
+        Ok(granted.claim)
+    }
+
+    /// As [`try_put`](Self::try_put), for who does not wait.
+    pub(crate) fn put_now(&self, what: Payload, payload: &mut [u8]) -> Result<Claim> {
+        self.try_put(what, payload).map_err(|refusal| self.refusal_error(refusal))
+    }
+
+    /// As [`try_put`](Self::try_put); what finds no room waits for it from then on, in the order of
+    /// these calls.
+    pub(crate) fn begin(&self, what: Payload, payload: &mut [u8], level: Ack) -> Result<Progress> {
+        match self.try_put(what, payload) {
+            Ok(claim) => Ok(Progress::claimed(level, claim)),
+            Err(refusal @ (Refusal::Room | Refusal::Segment)) => {
+                self.sees_to(refusal);
+                let is_large = self.is_large(frame_len(payload.len()) as u64);
+                let waiting = Waiting::new(what, is_large, payload);
+                self.writer.lock().queue.push(Arc::clone(&waiting));
+                // Room that came in between was made for nobody.
+                self.admit();
+                Ok(Progress { level, claim: None, waiting: Some(waiting), ticket: None })
+            }
+            Err(refusal) => Err(self.refusal_error(refusal)),
+        }
+    }
+
+    /// Called when there may be room: lets in those who wait for it, in their order.
+    pub(crate) fn admit(&self) {
+        loop {
+            let Some(front) = self.writer.lock().queue.front().map(Arc::clone) else { return };
+            let (granted, closed, mut bytes) = {
+                let mut payload = front.payload.lock();
+                let (granted, closed) = self.grant(front.what, &payload, Some(&front));
+                let bytes =
+                    if granted.is_ok() { std::mem::take(&mut *payload) } else { Vec::new() };
+                (granted, closed, bytes)
+            };
+            // Nothing is locked from here on: wakers may come back.
+            self.tell_of_group(closed);
+            match granted {
+                Ok(granted) => self.finish(granted, front.what, &mut bytes),
+                // Or somebody else has let it in, who then sees to those behind it.
+                Err(refusal @ (Refusal::Room | Refusal::Segment)) => return self.sees_to(refusal),
+                Err(_) => {}
+            }
+            front.wake();
+        }
+    }
+
+    /// Puts a granted frame in place.
+    fn finish(&self, granted: Granted, what: Payload, payload: &mut [u8]) {
+        let Granted { claim, joined } = granted;
         if joined {
-            self.committed_moved(claim.end);
-            return Ok(claim);
+            return self.committed_moved(claim.end);
         }
         if what.joins {
             record_batch::seal(payload);
@@ -100,71 +154,99 @@ impl Log {
             continues: false,
         };
         let header = header.encode(self.seed, &payload[..what.kind.covered(payload.len())]);
-        if large {
+        if self.is_large(frame_len(payload.len()) as u64) {
             self.put_large(claim, &header, payload);
         } else {
             self.put(claim, &header, payload);
         }
-        Ok(claim)
     }
 
-    /// The claim, and whether its record has joined a batch, and all is done.
+    /// Claims for `turn`, who leaves the queue with the answer unless that is to wait on; for one
+    /// that has not waited, if nobody waits. Also answers where a group ends that this has closed,
+    /// for [`tell_of_group`](Self::tell_of_group) to be told of.
     fn grant(
         &self,
-        mut want: Want<'_>,
-        kind: FrameKind,
+        what: Payload,
         payload: &[u8],
-    ) -> Result<(Claim, bool), Refusal> {
-        let mut closed_at = None;
-        let granted = {
-            let mut writer = self.writer.lock();
-            let before = writer.closed.len();
-            let released = self.released();
-            if want.lone.is_some() && !self.may_grow(&mut writer) {
-                want.lone = None;
-            }
-            let join = |lone| writer.join(&self.ring, released, want.stream, lone);
-            let granted = match want.lone.as_ref().and_then(join) {
-                Some(claim) => Ok((claim, true)),
-                None => writer.claim(&self.ring, released, want).map(|claim| (claim, false)),
-            };
-            if writer.closed.len() != before {
-                closed_at = writer.closed.back().map(|group| group.used_end);
-            }
-            if let Ok((claim, _)) = &granted
-                && let Some(stream) = writer.stream(want.stream)
-            {
-                if let (FrameKind::Trim, Some(start)) = (kind, payload.first_chunk::<8>()) {
-                    stream.trim_claimed = stream.trim_claimed.max(u64::from_le_bytes(*start));
-                }
-                if want.records > 0 {
-                    for (_, follower) in stream.followers.drain(..) {
-                        self.waiters(self.class.ack()).register(claim.end, &follower, None);
-                    }
-                }
-            }
-            granted
+        turn: Option<&Arc<Waiting>>,
+    ) -> (Result<Granted, Refusal>, Option<u64>) {
+        let len = frame_len(payload.len()) as u64;
+        let large = self.is_large(len);
+        let fits = payload.len() < self.options.join_bytes(self.class);
+        let want = Want {
+            stream: what.stream,
+            frame_len: len,
+            records: what.records,
+            max_timestamp_ms: what.max_timestamp_ms,
+            large,
+            lone: if what.joins && fits && !large { Lone::of(payload) } else { None },
+            frees: what.frees,
         };
-        if let Some(used_end) = closed_at {
-            self.closed_group(used_end);
-            if let Some(committed) = self.ring.advance() {
-                self.committed_moved(committed);
-            }
+        let mut writer = self.writer.lock();
+        if want.lone.is_some() && self.grows_unseen() && writer.asks_for_readers() {
+            drop(writer);
+            // System calls, once a group: not under the lock.
+            let is_followed = self.disk.has_readers().unwrap_or(true);
+            writer = self.writer.lock();
+            writer.note_readers(is_followed);
         }
-        granted
+        // What frees space is what the others may be waiting for.
+        if !(writer.queue.is_turn_of(turn) || what.frees && turn.is_none()) {
+            return (Err(Refusal::Room), None);
+        }
+        let before = writer.closed.len();
+        let granted = self.grant_to(&mut writer, want);
+        let closed = (writer.closed.len() != before).then(|| writer.closed.back()).flatten();
+        let closed = closed.map(|group| group.used_end);
+        if turn.is_some() && !matches!(granted, Err(Refusal::Room | Refusal::Segment)) {
+            writer.queue.pop(granted.map(|granted| granted.claim));
+        }
+        if let Ok(Granted { claim, .. }) = granted {
+            self.note_claim(&mut writer, what, payload, claim);
+        }
+        (granted, closed)
     }
 
-    /// Whether a batch of one record may grow: not where somebody in another process reads, who
-    /// would not see it before it is closed. He is looked for once a group, or as many bytes.
-    fn may_grow(&self, writer: &mut Writer) -> bool {
-        if self.class == Flush::Sync || !self.ring_in_file {
-            return true;
+    fn grant_to(&self, writer: &mut Writer, want: Want<'_>) -> Result<Granted, Refusal> {
+        let released = self.released();
+        let lone = want.lone.filter(|_| !(writer.is_followed && self.grows_unseen()));
+        let join = |lone| writer.join(&self.ring, released, want.stream, &lone);
+        if let Some(claim) = lone.and_then(join) {
+            return Ok(Granted { claim, joined: true });
         }
-        if !writer.has_data() || writer.head() >= writer.asked_at + writer.group_bytes() {
-            writer.asked_at = writer.head();
-            writer.is_followed = self.disk.has_readers().unwrap_or(true);
+        let claim = writer.claim(&self.ring, released, Want { lone, ..want })?;
+        Ok(Granted { claim, joined: false })
+    }
+
+    /// What becomes true with a claim, before there is another.
+    fn note_claim(&self, writer: &mut Writer, what: Payload, payload: &[u8], claim: Claim) {
+        if what.kind == FrameKind::Metadata {
+            self.take_next_snapshot();
         }
-        !writer.is_followed
+        let Some(stream) = writer.stream(what.stream) else { return };
+        if let (FrameKind::Trim, Some(start)) = (what.kind, payload.first_chunk::<8>()) {
+            stream.trim_claimed = stream.trim_claimed.max(u64::from_le_bytes(*start));
+        }
+        if what.records > 0 {
+            for (_, follower) in stream.followers.drain(..) {
+                self.waiters(self.class.ack()).register(claim.end, &follower, None);
+            }
+        }
+    }
+
+    /// The group that ends there was closed by a claim.
+    fn tell_of_group(&self, closed: Option<u64>) {
+        let Some(used_end) = closed else { return };
+        self.closed_group(used_end);
+        if let Some(committed) = self.ring.advance() {
+            self.committed_moved(committed);
+        }
+    }
+
+    /// Whether batches grow only while nobody in another process reads: he would not see one before
+    /// it is closed.
+    fn grows_unseen(&self) -> bool {
+        self.class == Flush::Async && self.ring_in_file
     }
 
     /// Whether a frame of this length goes to the device from private memory.
@@ -212,111 +294,66 @@ impl Log {
         self.kick();
     }
 
-    /// Moves an append on: claims if it has not, then waits for its level. Registers `context`'s
-    /// waker before it answers `Pending`.
+    /// Moves an append on: waits for its claim, then for its level. Registers `context`'s waker
+    /// before it answers `Pending`.
     pub(crate) fn poll_put(
         &self,
-        what: Payload,
-        payload: &mut [u8],
         progress: &mut Progress,
         context: &mut Context<'_>,
     ) -> Poll<Result<Claim>> {
-        if progress.claim.is_none() {
-            match self.poll_claim(what, payload, progress, context.waker()) {
-                Poll::Ready(Ok(claim)) => {
-                    self.settle(progress);
-                    progress.claimed(claim);
-                }
-                other => return other,
-            }
-        }
-        let claim = progress.claim.expect("set above");
-        self.poll_level(claim.end, progress, context.waker()).map_ok(|()| claim)
+        let claim = std::task::ready!(self.poll_claim(progress, context))?;
+        self.poll_reached(progress.level, claim.end, &mut progress.ticket, context.waker())
+            .map_ok(|()| claim)
     }
 
     /// As [`poll_put`](Self::poll_put), up to the claim.
     pub(crate) fn poll_claim(
         &self,
-        what: Payload,
-        payload: &mut [u8],
         progress: &mut Progress,
-        waker: &Waker,
+        context: &mut Context<'_>,
     ) -> Poll<Result<Claim>> {
-        let frame_len = frame_len(payload.len()) as u64;
-        loop {
-            // Registered first, so that room made in between is not missed.
-            let registered = progress.ticket.is_some();
-            match self.try_put(what, payload) {
-                Ok(claim) => return Poll::Ready(Ok(claim)),
-                Err(refusal) => {
-                    if let Some(error) = self.refused(refusal) {
-                        self.settle(progress);
-                        return Poll::Ready(Err(error));
-                    }
-                }
+        if let Some(waiting) = &progress.waiting {
+            if self.birth.is_inherited() {
+                return Poll::Ready(Err(Error::Forked));
             }
-            if registered {
-                // A ticket that fired is gone; renew it, or keep the one there with this waker.
-                progress.ticket = Some(self.room_waiters.register(ROOM, waker, progress.ticket));
-                return match self.try_put(what, payload) {
-                    Ok(claim) => Poll::Ready(Ok(claim)),
-                    Err(refusal) => match self.refused(refusal) {
-                        Some(error) => {
-                            self.settle(progress);
-                            Poll::Ready(Err(error))
-                        }
-                        None => Poll::Pending,
-                    },
-                };
+            if let Err(refusal) = std::task::ready!(waiting.poll(context)) {
+                return Poll::Ready(Err(self.refusal_error(refusal)));
             }
-            if self.is_large(frame_len) && !progress.waits_large {
-                self.writer.lock().large_waiting += 1;
-                progress.waits_large = true;
-            }
-            progress.ticket = Some(self.room_waiters.register(ROOM, waker, None));
         }
+        progress.claim().map_or(Poll::Pending, |claim| Poll::Ready(Ok(claim)))
     }
 
-    /// Undoes what waiting for room has registered.
+    /// Gives up waiting, for room or for the level. Whether it has a claim is certain after that.
     pub(crate) fn settle(&self, progress: &mut Progress) {
         if self.birth.is_inherited() {
             return;
         }
         if let Some(ticket) = progress.ticket.take() {
-            if progress.claim.is_none() {
-                self.room_waiters.forget(ticket);
-            } else {
-                self.waiters(progress.level).forget(ticket);
-            }
+            self.waiters(progress.level).forget(ticket);
         }
-        if std::mem::take(&mut progress.waits_large) {
-            self.writer.lock().large_waiting -= 1;
-            self.wake_for_room();
+        if let Some(waiting) = &progress.waiting {
+            if self.writer.lock().queue.take_out(waiting) {
+                // Those behind it may find the room that it did not.
+                self.admit();
+            }
+            progress.claim();
         }
     }
 
-    /// The error for a refusal that waiting does not mend; otherwise sets in motion what it waits
-    /// for.
-    fn refused(&self, refusal: Refusal) -> Option<Error> {
-        match refusal {
-            // Every closed group is on its way, and its completion makes room.
-            Refusal::Room => None,
-            Refusal::Segment => {
-                self.set_starving(true);
-                self.call_maintenance();
-                None
-            }
-            other => Some(self.refusal_error(other)),
+    /// Sets in motion what this refusal waits for.
+    fn sees_to(&self, refusal: Refusal) {
+        // Every closed group is on its way, and its completion makes room.
+        if refusal == Refusal::Segment {
+            self.set_starving(true);
+            self.call_maintenance();
         }
     }
 
     /// The error of a call that does not wait.
     pub(crate) fn refusal_error(&self, refusal: Refusal) -> Error {
         match refusal {
-            Refusal::Room => Error::Busy { log: self.name.clone() },
-            Refusal::Segment => {
-                self.set_starving(true);
-                self.call_maintenance();
+            Refusal::Room | Refusal::Segment => {
+                self.sees_to(refusal);
                 Error::Busy { log: self.name.clone() }
             }
             Refusal::NoSegment => {
@@ -329,10 +366,6 @@ impl Log {
             Refusal::Stopped => self.stop_error(false),
             Refusal::Forked => Error::Forked,
         }
-    }
-
-    fn poll_level(&self, end: u64, progress: &mut Progress, waker: &Waker) -> Poll<Result<()>> {
-        self.poll_reached(progress.level, end, &mut progress.ticket, waker)
     }
 
     /// Whether everything below `end` has `level`; if not, sees to it, and registers `waker` under
@@ -378,9 +411,9 @@ impl Log {
     }
 
     /// Whether a claimed append has its level.
-    pub(crate) fn is_reached(&self, progress: &Progress) -> bool {
+    pub(crate) fn is_reached(&self, progress: &mut Progress) -> bool {
         !self.birth.is_inherited()
-            && progress.claim.is_some_and(|claim| self.reached(progress.level) >= claim.end)
+            && progress.claim().is_some_and(|claim| self.reached(progress.level) >= claim.end)
     }
 
     /// Whether this level waits for more than commits, on a log that does not flush by itself.

@@ -232,7 +232,7 @@ impl Flusher {
                 || writer.head() - writer.open_base() >= FOLLOWING_GROUP_BYTES;
         }
         let since = *self.open_since.get_or_insert(now);
-        writer.large_waiting > 0
+        writer.queue.front().is_some_and(|first| first.is_large)
             || self.log.wanted(Ack::Written) > writer.open_base()
             || now >= since + self.open_for()
     }

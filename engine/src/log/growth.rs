@@ -70,7 +70,7 @@ impl Writer {
     ) -> Option<Claim> {
         let growing = self.growing.filter(|growing| growing.stream == stream)?;
         // Whoever began the batch may not have put its record in place yet.
-        if self.takes_none() || ring.committed() != self.head() {
+        if self.stopped || ring.committed() != self.head() {
             return None;
         }
         let mut bytes = std::mem::take(&mut self.scratch);

@@ -19,6 +19,7 @@ mod growth;
 pub(crate) mod lease;
 pub(crate) mod lookup;
 pub(crate) mod probe;
+pub(crate) mod queue;
 pub(crate) mod reader;
 pub(crate) mod recovery;
 pub(crate) mod replay;
@@ -63,9 +64,6 @@ use writer::{StreamState, Writer};
 /// Wakes the maintenance thread.
 pub(crate) type MaintenanceSignal = Arc<dyn Fn() + Send + Sync>;
 
-/// The position at which everyone who waits for room is registered.
-pub(crate) const ROOM: u64 = 0;
-
 /// Why a log takes no appends.
 #[derive(Clone, Debug)]
 pub(crate) enum Stop {
@@ -99,8 +97,6 @@ pub(crate) struct Log {
     released: CachePadded<AtomicU64>,
     pub(crate) written_waiters: Waiters,
     pub(crate) durable_waiters: Waiters,
-    /// Callers that wait for room in the ring or for a segment.
-    pub(crate) room_waiters: Waiters,
     /// The highest position that someone waits to see written to its segment, and flushed.
     wanted_written: CachePadded<AtomicU64>,
     wanted_durable: AtomicU64,
@@ -121,6 +117,8 @@ pub(crate) struct Log {
     pub(crate) kept: Kept,
     /// The metadata log's state, for its checkpoints.
     pub(crate) snapshot: Mutex<Vec<u8>>,
+    /// What that becomes with the claim of the change that is under way.
+    pub(crate) next_snapshot: Mutex<Option<Vec<u8>>>,
     /// Where readers of other processes say that they sleep.
     sleepers: Option<Page>,
     /// This log is another process's, and only read.
@@ -188,7 +186,6 @@ impl Log {
             released: CachePadded::new(AtomicU64::new(released)),
             written_waiters: Waiters::default(),
             durable_waiters: Waiters::default(),
-            room_waiters: Waiters::default(),
             wanted_written: CachePadded::new(AtomicU64::new(0)),
             wanted_durable: AtomicU64::new(0),
             wake_at: CachePadded::new(AtomicU64::new(u64::MAX)),
@@ -203,6 +200,7 @@ impl Log {
             pins: parts.pins,
             kept: Kept::default(),
             snapshot: Mutex::new(parts.snapshot),
+            next_snapshot: Mutex::default(),
             sleepers: parts.sleepers,
             follow: parts.follow,
             beyond: parts.beyond,
@@ -283,17 +281,20 @@ impl Log {
         self.released.store(position, Ordering::SeqCst);
     }
 
-    /// Called by the flusher after that: wakes those who waited for it.
+    /// Called by the flusher after that: lets in those who waited for it.
     pub(crate) fn fire_released(&self, position: u64) {
         if !self.ring_in_file {
             self.written_waiters.fire(position);
         }
-        self.wake_for_room();
+        self.admit();
     }
 
-    /// Wakes everyone who waits for room in the ring or for a segment.
-    pub(crate) fn wake_for_room(&self) {
-        self.room_waiters.fire(ROOM);
+    /// Called with a claim of a change of topics, before anything else is claimed: a checkpoint above
+    /// the change's place must have it, as recovery reads no frame below.
+    fn take_next_snapshot(&self) {
+        if let Some(next) = self.next_snapshot.lock().take() {
+            *self.snapshot.lock() = next;
+        }
     }
 
     /// Asks the shard to bring everything up to `position` to this level now, rather than when the
@@ -351,7 +352,7 @@ impl Log {
         if first {
             self.tell_stop();
         }
-        self.wake_for_room();
+        self.admit();
         self.written_waiters.fire_all();
         self.durable_waiters.fire_all();
         self.wake_followers();
@@ -362,7 +363,7 @@ impl Log {
     /// Takes no further claims; what is in flight goes on.
     pub(crate) fn stop_claims(&self) {
         self.writer.lock().stopped = true;
-        self.wake_for_room();
+        self.admit();
         self.wake_followers();
     }
 

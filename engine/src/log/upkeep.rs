@@ -17,6 +17,10 @@ use crate::limits::{GROUP_ALIGN, SEGMENT_HEADER_BYTES};
 use crate::moment::{self, Moment};
 use crate::sync::atomic::Ordering;
 
+/// How many segments are sealed before what may free space has its turn: where there is always
+/// another one to seal, trimmed ones would stay for ever.
+const SEALED_IN_A_ROW_MAX: usize = 8;
+
 /// What upkeep remembers between its turns.
 #[derive(Debug, Default)]
 pub(crate) struct Upkeep {
@@ -35,6 +39,8 @@ pub(crate) struct Upkeep {
     /// that do not list them.
     pub(crate) dead: VecDeque<Arc<Segment>>,
     pub(crate) unlisting: usize,
+    /// Segments sealed since there was last a look for dead ones.
+    pub(crate) sealed_in_a_row: usize,
     /// The next segment, half made; and what keeps readers out while a spare is made one.
     pub(crate) making: Option<(Making, Option<ReadersGuard>)>,
 }
@@ -72,7 +78,7 @@ impl Log {
             Prepared::Nothing => {}
             Prepared::Part => return true,
             // Without the lock: a waker may drop the last handle, and closing takes it.
-            Prepared::News => self.wake_for_room(),
+            Prepared::News => self.admit(),
         }
         let mut upkeep = self.upkeep.lock();
         if is_over() {
@@ -82,10 +88,16 @@ impl Log {
             upkeep.trimmed = true;
             upkeep.look_for_dead = true;
         }
-        let mut done = match self.seal_rolled(&mut upkeep) {
-            Ok(true) => return true,
-            sealed => sealed.map(drop),
-        };
+        let sealed = self.seal_rolled(&mut upkeep);
+        let more = matches!(sealed, Ok(true));
+        if more {
+            upkeep.sealed_in_a_row += 1;
+            if !upkeep.is_trimming() || upkeep.sealed_in_a_row < SEALED_IN_A_ROW_MAX {
+                return true;
+            }
+        }
+        upkeep.sealed_in_a_row = 0;
+        let mut done = sealed.map(drop);
         if matches!(done, Ok(()) | Err(Error::NoSpace { .. })) && upkeep.is_trimming() {
             // On a full disk this is what makes space for the rest.
             done = done.and(self.retire_dead(&mut upkeep));
@@ -98,7 +110,7 @@ impl Log {
             self.tell(Level::Warn, "upkeep_failed", message, &[("error", Value::Text(error))]);
         }
         self.metrics.set_upkeep_error(failed);
-        false
+        more
     }
 
     /// Says that segments may have become dead.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::growth::Growing;
+use super::queue::Queue;
 use super::reserve;
 use super::ring::Ring;
 use super::segment::OpenSegment;
@@ -115,7 +116,7 @@ pub(crate) struct StreamState {
 }
 
 /// A segment that has been left, with what the checkpoint after it needs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rolled {
     pub(crate) segment: OpenSegment,
     pub(crate) index: Arc<SegmentIndex>,
@@ -140,7 +141,7 @@ pub(crate) struct Writer {
     /// Whether somebody in another process read when it was last asked, and where the head was
     /// then.
     pub(super) is_followed: bool,
-    pub(super) asked_at: u64,
+    asked_at: u64,
     /// Kept to spare an allocation.
     pub(super) scratch: Vec<u8>,
     /// Base of the open (or next to open) group.
@@ -158,8 +159,8 @@ pub(crate) struct Writer {
     pub(crate) closed: VecDeque<ClosedGroup>,
     /// Groups closed and not yet released: with none, the ring is drained.
     pub(crate) outstanding: usize,
-    /// Callers that wait for the ring to drain; while there are any, no small claim is granted.
-    pub(crate) large_waiting: usize,
+    /// Those who wait for room.
+    pub(crate) queue: Queue,
     pub(crate) streams: Vec<Option<Box<StreamState>>>,
     pub(crate) rolled: VecDeque<Rolled>,
     /// The log takes no appends any more.
@@ -210,7 +211,7 @@ impl Writer {
             next: start.next,
             closed: VecDeque::new(),
             outstanding: 0,
-            large_waiting: 0,
+            queue: Queue::default(),
             streams: start.streams,
             rolled: start.rolled,
             stopped: false,
@@ -239,8 +240,6 @@ impl Writer {
         }
         let position = if want.large {
             self.room_for_large(ring, released, want)?
-        } else if self.takes_none() {
-            return Err(Refusal::Room);
         } else {
             self.room(ring, released, want)?
         };
@@ -267,11 +266,6 @@ impl Writer {
             self.head = end;
         }
         Ok(Claim { position, end, first: Offset(first), epoch })
-    }
-
-    /// Whether no small claim is granted now.
-    pub(super) fn takes_none(&self) -> bool {
-        self.stopped || self.large_waiting > 0
     }
 
     /// Whether the newest frame may reach to `end`; if so, readers are told of what it overwrites.
@@ -307,9 +301,15 @@ impl Writer {
         self.opened && self.head > self.group + HEADER
     }
 
-    /// A group that has so many is closed.
-    pub(super) fn group_bytes(&self) -> u64 {
-        self.group_bytes
+    /// Whether it is time to ask again for readers in other processes: once a group, or as many
+    /// bytes.
+    pub(super) fn asks_for_readers(&self) -> bool {
+        !self.has_data() || self.head >= self.asked_at + self.group_bytes
+    }
+
+    pub(super) fn note_readers(&mut self, is_followed: bool) {
+        self.is_followed = is_followed;
+        self.asked_at = self.head;
     }
 
     /// Base of the group that is open or will be opened next.

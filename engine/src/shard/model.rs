@@ -225,8 +225,8 @@ const WHAT: Payload = Payload {
 
 /// Appends as every caller does, and waits for the level.
 fn append(log: &Log, level: Ack, len: usize) -> Result<Claim> {
-    let (mut payload, mut progress) = (payload(len), Progress::new(level));
-    let done = block_on(|context| log.poll_put(WHAT, &mut payload, &mut progress, context));
+    let mut progress = log.begin(WHAT, &mut payload(len), level)?;
+    let done = block_on(|context| log.poll_put(&mut progress, context));
     log.settle(&mut progress);
     if let Ok(claim) = &done {
         assert!(log.reached(level) >= claim.end, "acknowledged before it is so");
@@ -311,6 +311,43 @@ fn appends_that_wait_for_room_are_woken() {
     });
 }
 
+/// Begun one after the other, and only then waited for, as by who keeps futures.
+fn pipeline(log: &Log, lens: &[usize]) -> Vec<u64> {
+    let begin = |len: &usize| log.begin(WHAT, &mut payload(*len), Ack::Durable).expect("it waits");
+    let begun: Vec<Progress> = lens.iter().map(begin).collect();
+    let wait = |mut progress: Progress| {
+        let claim = block_on(|context| log.poll_put(&mut progress, context));
+        claim.expect("the device works").first.0
+    };
+    begun.into_iter().map(wait).collect()
+}
+
+#[test]
+fn what_one_thread_begins_is_appended_in_that_order_whoever_else_waits() {
+    check(|| {
+        let model = Model::start(Flush::Sync, true);
+        let (log, other) = (Arc::clone(&model.log), Arc::clone(&model.log));
+        // The ring has room for four small ones; a large one needs it for itself.
+        let lens = [15 << 10, 15 << 10, 15 << 10, 40 << 10, 15 << 10, 15 << 10];
+        let first = thread::spawn(move || pipeline(&log, &lens));
+        let second = thread::spawn(move || {
+            let mut given_up = other.begin(WHAT, &mut payload(40 << 10), Ack::Durable)?;
+            other.settle(&mut given_up);
+            let mine = append(&other, Ack::Durable, 15 << 10)?.first.0;
+            Ok::<_, Error>((given_up.claim().map(|claim| claim.first.0), mine))
+        });
+        let mut offsets = first.join().expect("an appender");
+        assert!(offsets.is_sorted(), "{offsets:?}");
+        let (given_up, mine) = second.join().expect("an appender").expect("the device works");
+        assert!(given_up.is_none_or(|given_up| given_up < mine), "{given_up:?} {mine}");
+        offsets.push(mine);
+        offsets.extend(given_up);
+        offsets.sort_unstable();
+        assert!(offsets.into_iter().eq(0..7 + u64::from(given_up.is_some())), "dense");
+        model.end();
+    });
+}
+
 #[test]
 fn a_large_append_among_small_ones_is_woken() {
     check(|| {
@@ -376,6 +413,7 @@ fn claim_and_stop(log: &Log) -> Claim {
         max_timestamp_ms: 0,
         large: false,
         lone: None,
+        frees: false,
     };
     log.writer.lock().claim(&log.ring, log.released(), want).expect("there is room")
 }

@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::ids::{Appended, Offset};
 use crate::log::Log;
 use crate::log::append::{Payload, Progress};
-use crate::log::writer::Claim;
 
 /// A thread keeps its encoding buffer between appends up to this size.
 const SCRATCH_KEPT_BYTES: usize = 1 << 20;
@@ -77,22 +76,19 @@ impl AppendOptions {
 
 /// An append on its way. Resolves when it is acknowledged; runs on any executor.
 ///
-/// Room is claimed, and the offset assigned, before this is handed out, wherever there is room;
-/// else when it is polled with room. Appends that wait for room do not queue: a later one may come
-/// first. Whoever needs the order of calls under back-pressure asks with
-/// [`wait_for_room(false)`](AppendOptions::wait_for_room), and lets what is in flight finish when
-/// the answer is [`Error::Busy`]. One that was polled and waits must be polled on, or dropped: a
-/// large one, for which the ring has to drain, keeps others out until then.
+/// Room is claimed, and the offset assigned, before this is handed out, wherever there is room. What
+/// finds none waits for it in the order of the calls, polled or not, with a copy of its records; an
+/// append that does not wait ([`wait_for_room(false)`](AppendOptions::wait_for_room)) is
+/// [`Error::Busy`] as long as another does. So what one thread appends to a partition is there in
+/// the order of its calls.
 ///
-/// Dropping it does not take back what was claimed: that
-/// is appended all the same, and nobody hears of it.
+/// Dropping it gives up a wait for room. It does not take back what was claimed: that is appended
+/// all the same, and nobody hears of it.
 #[must_use = "an append that nobody waits for is not known to have succeeded"]
 pub struct AppendFuture {
     log: Arc<Log>,
     host: Arc<dyn Host>,
-    what: Payload,
-    /// Empty once claimed.
-    payload: Vec<u8>,
+    records: u64,
     progress: Progress,
     timeout: Duration,
     outcome: Option<Result<Appended>>,
@@ -114,56 +110,34 @@ impl AppendFuture {
         level: Ack,
         options: AppendOptions,
     ) -> Self {
-        let mut future = Self {
-            log: Arc::clone(log),
-            host: Arc::clone(host),
-            what,
-            payload: Vec::new(),
-            progress: Progress::new(level),
-            timeout: options.timeout.unwrap_or_else(|| host.append_timeout()),
-            outcome: None,
+        let begun = if options.no_wait {
+            log.put_now(what, payload).map(|claim| Progress::claimed(level, claim))
+        } else {
+            log.begin(what, payload, level)
         };
-        match log.try_put(what, payload) {
-            Ok(claim) => future.progress.claimed(claim),
-            Err(refusal) if options.no_wait => {
-                future.outcome = Some(Err(log.refusal_error(refusal)));
-            }
-            Err(_) => payload.clone_into(&mut future.payload),
+        match begun {
+            Ok(progress) => Self::begun(log, host, what, progress, options),
+            Err(error) => Self::failed(log, host, error),
         }
-        future
     }
 
-    /// For a claim that was granted already.
-    pub(crate) fn claimed(
+    /// For one that has its claim, or waits for it.
+    pub(crate) fn begun(
         log: &Arc<Log>,
         host: &Arc<dyn Host>,
         what: Payload,
-        claim: Claim,
-        level: Ack,
+        progress: Progress,
         options: AppendOptions,
     ) -> Self {
         let timeout = options.timeout.unwrap_or_else(|| host.append_timeout());
-        let mut progress = Progress::new(level);
-        progress.claimed(claim);
-        let (log, host) = (Arc::clone(log), Arc::clone(host));
-        Self { log, host, what, payload: Vec::new(), progress, timeout, outcome: None }
+        let (log, host, records) = (Arc::clone(log), Arc::clone(host), what.records);
+        Self { log, host, records, progress, timeout, outcome: None }
     }
 
-    pub(crate) fn failed(
-        log: &Arc<Log>,
-        host: &Arc<dyn Host>,
-        what: Payload,
-        error: Error,
-    ) -> Self {
-        Self {
-            log: Arc::clone(log),
-            host: Arc::clone(host),
-            what,
-            payload: Vec::new(),
-            progress: Progress::new(Ack::Written),
-            timeout: Duration::ZERO,
-            outcome: Some(Err(error)),
-        }
+    pub(crate) fn failed(log: &Arc<Log>, host: &Arc<dyn Host>, error: Error) -> Self {
+        let (log, host, progress) = (Arc::clone(log), Arc::clone(host), Progress::none());
+        let (records, timeout) = (0, Duration::ZERO);
+        Self { log, host, records, progress, timeout, outcome: Some(Err(error)) }
     }
 
     /// Blocks until it is acknowledged or the append's deadline passes, counted from this call.
@@ -193,7 +167,7 @@ impl AppendFuture {
             Poll::Pending => Poll::Pending,
         });
         outcome.unwrap_or_else(|| {
-            let outcome_unknown = self.progress.claim().is_some();
+            let outcome_unknown = self.give_up();
             Err(Error::Timeout { after: timeout, outcome_unknown })
         })
     }
@@ -211,7 +185,7 @@ impl AppendFuture {
                 return self.outcome.clone();
             }
             let mut context = Context::from_waker(std::task::Waker::noop());
-            if !self.log.is_reached(&self.progress) && self.log.stop_reason().is_none() {
+            if !self.log.is_reached(&mut self.progress) && self.log.stop_reason().is_none() {
                 return None;
             }
             if let Poll::Ready(outcome) = self.advance(&mut context) {
@@ -221,8 +195,9 @@ impl AppendFuture {
         self.outcome.clone()
     }
 
-    /// Whether it has its offsets; what then fails leaves the outcome unknown.
-    pub(crate) fn is_claimed(&self) -> bool {
+    /// Waits no longer for room. Whether it has its offsets: then its outcome is unknown.
+    pub(crate) fn give_up(&mut self) -> bool {
+        self.log.settle(&mut self.progress);
         self.progress.claim().is_some()
     }
 
@@ -230,12 +205,8 @@ impl AppendFuture {
         if let Some(outcome) = &self.outcome {
             return Poll::Ready(outcome.clone());
         }
-        let polled = self.log.poll_put(self.what, &mut self.payload, &mut self.progress, context);
-        if self.progress.claim().is_some() {
-            self.payload = Vec::new();
-        }
-        let records = self.what.records;
-        let polled = polled.map_ok(|claim| appended(claim.first, records));
+        let polled = self.log.poll_put(&mut self.progress, context);
+        let polled = polled.map_ok(|claim| appended(claim.first, self.records));
         if let Poll::Ready(outcome) = &polled {
             self.outcome = Some(outcome.clone());
         }

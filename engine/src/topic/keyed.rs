@@ -120,9 +120,8 @@ impl Topic {
         let mut first = true;
         self.host.block_on(timeout, &mut |context| {
             if std::mem::take(&mut first) {
-                // Each that has its place says at once how far it wants its log flushed. One that
-                // waits for room is not polled before its turn: it might keep others out.
-                for part in started.iter_mut().filter(|part| part.append.is_claimed()) {
+                // Each that has its place says at once how far it wants its log flushed.
+                for part in &mut started {
                     let _ = part.advance(context);
                 }
             }
@@ -190,7 +189,7 @@ impl Started {
     /// What is not known when the deadline passes stays unknown.
     fn end(mut self, timeout: Duration) -> PartOutcome {
         let known = self.result.take().or_else(|| self.append.look());
-        let outcome_unknown = self.append.is_claimed();
+        let outcome_unknown = self.append.give_up();
         let result = known.unwrap_or(Err(Error::Timeout { after: timeout, outcome_unknown }));
         PartOutcome { partition: self.partition, records: self.records, result }
     }

@@ -138,7 +138,7 @@ impl Partition {
     ) -> AppendFuture {
         with_scratch(|scratch| match self.encode(records, options, scratch) {
             Ok(what) => self.start(scratch, what, options),
-            Err(error) => AppendFuture::failed(&self.log, &self.host, self.payload(0, 0), error),
+            Err(error) => AppendFuture::failed(&self.log, &self.host, error),
         })
     }
 
@@ -195,20 +195,22 @@ impl Partition {
 
     /// Claims, waiting for room if `options` say so.
     fn claim(&self, batch: &mut [u8], what: Payload, options: AppendOptions) -> Result<Claim> {
-        match self.log.try_put(what, batch) {
-            Ok(claim) => return Ok(claim),
-            Err(refusal) if options.no_wait => return Err(self.log.refusal_error(refusal)),
-            Err(_) => {}
+        if options.no_wait {
+            return self.log.put_now(what, batch);
+        }
+        let mut progress = self.log.begin(what, batch, self.level(options))?;
+        if let Some(claim) = progress.claim() {
+            return Ok(claim);
         }
         let after = options.timeout.unwrap_or_else(|| self.host.append_timeout());
-        let mut progress = Progress::new(self.level(options));
         let mut outcome = None;
         self.host.block_on(after, &mut |context| {
-            let polled = self.log.poll_claim(what, batch, &mut progress, context.waker());
-            polled.map(|done| outcome = Some(done))
+            self.log.poll_claim(&mut progress, context).map(|done| outcome = Some(done))
         });
         self.log.settle(&mut progress);
-        outcome.unwrap_or(Err(Error::Timeout { after, outcome_unknown: false }))
+        // It may have been let in just when the time was over.
+        let late = progress.claim().ok_or(Error::Timeout { after, outcome_unknown: false });
+        outcome.unwrap_or(late)
     }
 
     /// One batch of these records in `scratch`; answers what [`start`](Self::start) needs to know
@@ -283,7 +285,8 @@ impl Partition {
                 Ok(appended(claim.first, what.records))
             }
             Ok(claim) => {
-                AppendFuture::claimed(&self.log, &self.host, what, claim, level, options).wait()
+                let progress = Progress::claimed(level, claim);
+                AppendFuture::begun(&self.log, &self.host, what, progress, options).wait()
             }
             Err(refusal) if options.no_wait => Err(self.log.refusal_error(refusal)),
             Err(_) => self.start(batch, what, options).wait(),

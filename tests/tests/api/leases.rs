@@ -120,7 +120,9 @@ fn recycle(engine: &Engine, partition: &Partition, rounds: u64) {
     let recycled = || engine.metrics().logs.iter().map(|log| log.segments_recycled).sum::<u64>();
     let before = recycled();
     let mut next = partition.info().unwrap().end.0;
+    let since = Instant::now();
     while recycled() < before + rounds {
+        assert!(since.elapsed() < DEADLINE, "no file came back: {:?}", engine.metrics().logs);
         append_numbered(partition, next as usize..next as usize + 50, 2000);
         next += 50;
         partition.trim(Offset(next)).unwrap();

@@ -88,6 +88,46 @@ fn at_end(partition: &ringlog::Partition) -> usize {
 }
 
 #[test]
+fn what_waits_for_room_is_appended_in_the_order_of_the_calls_polled_or_not() {
+    for class in super::CLASSES {
+        let (disk, engine) = simulated(small());
+        let partition = partition(&engine, "t", class);
+        disk.freeze();
+        // One of them needs the ring for itself, where there is room for the others; one is given
+        // up.
+        let lens = |at: usize| if at == 10 { 20 << 10 } else { 1000 };
+        let record = |at: usize| value(at, lens(at));
+        let mut futures: Vec<_> =
+            (0..100).map(|at| partition.append_async(Record::new(&record(at)))).collect();
+        let claimed = partition.info().unwrap().end.0;
+        assert_eq!(claimed, 10);
+        let overtaking = ringlog::AppendOptions::default().wait_for_room(false);
+        let busy = partition.append_with(&[Record::new(b"now")], overtaking).unwrap_err();
+        assert!(matches!(busy, ringlog::Error::Busy { .. }), "{busy:?}");
+        drop(futures.remove(90));
+        disk.thaw();
+        // Nobody polls: others see to it.
+        for turns in 0.. {
+            engine.turn();
+            if partition.info().unwrap().end.0 == 99 {
+                break;
+            }
+            assert!(turns < 100_000, "{:?}", partition.info());
+        }
+        let busy = partition.append_with(&[Record::new(b"now")], overtaking);
+        assert_eq!(busy.unwrap().first.0, 99, "nobody waits any more");
+        for (at, future) in futures.into_iter().enumerate().rev() {
+            assert_eq!(future.wait().unwrap().first.0, at as u64);
+        }
+        let found = super::values(&partition, Start::Earliest);
+        let wanted = (0..100).filter(|at| *at != 90).map(record);
+        let found: Vec<Vec<u8>> = found.into_iter().take(99).map(Option::unwrap).collect();
+        assert!(wanted.eq(found), "each at its place");
+        engine.close(super::DEADLINE).unwrap();
+    }
+}
+
+#[test]
 fn a_full_ring_times_out_before_the_claim_and_writes_nothing() {
     // It is full before the segment is.
     let (disk, engine) = simulated(small().segment_bytes(256 << 10));

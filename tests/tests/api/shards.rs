@@ -40,9 +40,7 @@ fn fill(topic: &Topic, numbers: std::ops::Range<usize>) {
 fn check(topic: &Topic, count: usize) {
     for id in 0..topic.partitions() {
         let found = values(&topic.partition(id).unwrap(), Start::Earliest);
-        let mut numbers: Vec<u64> = found.iter().map(|v| number(v.as_ref().unwrap())).collect();
-        // Appends that wait for room do not queue.
-        numbers.sort_unstable();
+        let numbers: Vec<u64> = found.iter().map(|v| number(v.as_ref().unwrap())).collect();
         assert_eq!(numbers, (0..count as u64).collect::<Vec<_>>(), "{}/{id}", topic.name());
     }
 }
