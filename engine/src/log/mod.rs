@@ -289,8 +289,8 @@ impl Log {
         self.admit();
     }
 
-    /// Called with a claim of a change of topics, before anything else is claimed: a checkpoint above
-    /// the change's place must have it, as recovery reads no frame below.
+    /// Called with a claim of a change of topics, before anything else is claimed: a checkpoint
+    /// above the change's place must have it, as recovery reads no frame below.
     fn take_next_snapshot(&self) {
         if let Some(next) = self.next_snapshot.lock().take() {
             *self.snapshot.lock() = next;

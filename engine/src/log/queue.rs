@@ -1,8 +1,8 @@
 //! Appends that found no room, in the order in which they were called. While one waits, later ones
-//! wait behind it, so that whoever calls in order is appended in order. Whoever makes room claims it
-//! for them and puts their frames in place (as helpers do in combining and wait-free queues), so
-//! that none has to be polled for those behind it to go on. All it holds are the payloads of
-//! appends whose callers have not given up.
+//! wait behind it, so that whoever calls in order is appended in order. Whoever makes room claims
+//! it for them and puts their frames in place (as helpers do in wait-free queues), so that none has
+//! to be polled for those behind it to go on. All it holds are the payloads of appends whose
+//! callers have not given up.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -76,11 +76,11 @@ impl AppendOptions {
 
 /// An append on its way. Resolves when it is acknowledged; runs on any executor.
 ///
-/// Room is claimed, and the offset assigned, before this is handed out, wherever there is room. What
-/// finds none waits for it in the order of the calls, polled or not, with a copy of its records; an
-/// append that does not wait ([`wait_for_room(false)`](AppendOptions::wait_for_room)) is
-/// [`Error::Busy`] as long as another does. So what one thread appends to a partition is there in
-/// the order of its calls.
+/// Room is claimed, and the offset assigned, before this is handed out, wherever there is room.
+/// What finds none waits for it in the order of the calls, polled or not, with a copy of its
+/// records; an append that does not wait
+/// ([`wait_for_room(false)`](AppendOptions::wait_for_room)) is [`Error::Busy`] as long as another
+/// does. So what one thread appends to a partition is there in the order of its calls.
 ///
 /// Dropping it gives up a wait for room. It does not take back what was claimed: that is appended
 /// all the same, and nobody hears of it.
