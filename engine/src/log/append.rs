@@ -56,6 +56,11 @@ impl Progress {
         Self { level: Ack::Written, claim: None, waiting: None, ticket: None }
     }
 
+    /// Whether it waits no more, and has no place.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self.waiting.as_ref().and_then(|waiting| waiting.outcome()), Some(Err(_)))
+    }
+
     /// Its place, if it has one by now.
     pub(crate) fn claim(&mut self) -> Option<Claim> {
         if let Some(Ok(claim)) = self.waiting.as_ref().and_then(|waiting| waiting.outcome()) {
@@ -127,7 +132,7 @@ impl Log {
                 Ok(granted) => self.finish(granted, front.what, &mut bytes),
                 // Or somebody else has let it in, who then sees to those behind it.
                 Err(refusal @ (Refusal::Room | Refusal::Segment)) => return self.sees_to(refusal),
-                Err(_) => {}
+                Err(refusal) => self.sees_to(refusal),
             }
             front.wake();
         }
@@ -199,7 +204,9 @@ impl Log {
         let closed = (writer.closed.len() != before).then(|| writer.closed.back()).flatten();
         let closed = closed.map(|group| group.used_end);
         if turn.is_some() && !matches!(granted, Err(Refusal::Room | Refusal::Segment)) {
-            writer.queue.pop(granted.map(|granted| granted.claim));
+            let outcome = granted.map(|granted| granted.claim);
+            let outcome = outcome.map_err(|refusal| self.why(&writer, refusal));
+            writer.queue.pop(outcome);
         }
         if let Ok(Granted { claim, .. }) = granted {
             self.note_claim(&mut writer, what, payload, claim);
@@ -316,9 +323,7 @@ impl Log {
             if self.birth.is_inherited() {
                 return Poll::Ready(Err(Error::Forked));
             }
-            if let Err(refusal) = std::task::ready!(waiting.poll(context)) {
-                return Poll::Ready(Err(self.refusal_error(refusal)));
-            }
+            std::task::ready!(waiting.poll(context))?;
         }
         progress.claim().map_or(Poll::Pending, |claim| Poll::Ready(Ok(claim)))
     }
@@ -342,26 +347,34 @@ impl Log {
 
     /// Sets in motion what this refusal waits for.
     fn sees_to(&self, refusal: Refusal) {
-        // Every closed group is on its way, and its completion makes room.
-        if refusal == Refusal::Segment {
-            self.set_starving(true);
-            self.call_maintenance();
+        match refusal {
+            Refusal::Segment => {
+                self.set_starving(true);
+                self.call_maintenance();
+            }
+            // Each refused append asks again, so appends resume by themselves.
+            Refusal::NoSegment => self.call_maintenance(),
+            // Every closed group is on its way, and its completion makes room.
+            _ => {}
         }
     }
 
     /// The error of a call that does not wait.
     pub(crate) fn refusal_error(&self, refusal: Refusal) -> Error {
+        // A forked child's copy of the lock may be taken for ever.
+        if refusal == Refusal::Forked {
+            return Error::Forked;
+        }
+        self.sees_to(refusal);
+        self.why(&self.writer.lock(), refusal)
+    }
+
+    fn why(&self, writer: &Writer, refusal: Refusal) -> Error {
+        let busy = || Error::Busy { log: self.name.clone() };
         match refusal {
-            Refusal::Room | Refusal::Segment => {
-                self.sees_to(refusal);
-                Error::Busy { log: self.name.clone() }
-            }
-            Refusal::NoSegment => {
-                // Each refused append asks again, so appends resume by themselves.
-                self.call_maintenance();
-                let path = self.disk.root().join(&self.name);
-                self.writer.lock().segment_error.clone().unwrap_or(Error::NoSpace { path })
-            }
+            Refusal::Room | Refusal::Segment => busy(),
+            // Without an error by now: it has been made after all.
+            Refusal::NoSegment => writer.segment_error.clone().unwrap_or_else(busy),
             Refusal::Stream => Error::UnknownTopic { topic: "(deleted)".to_owned() },
             Refusal::Stopped => self.stop_error(false),
             Refusal::Forked => Error::Forked,

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::append::Payload;
-use super::writer::{Claim, Refusal};
+use super::writer::Claim;
+use crate::error::Result;
 use crate::sync::Mutex;
 
 /// An append that waits for room.
@@ -26,7 +27,7 @@ pub(crate) struct Waiting {
 #[derive(Debug, Default)]
 struct State {
     /// Known once it has left the queue, unless its caller took it out.
-    outcome: Option<Result<Claim, Refusal>>,
+    outcome: Option<Result<Claim>>,
     waker: Option<Waker>,
 }
 
@@ -37,17 +38,17 @@ impl Waiting {
     }
 
     /// What became of it, if that is known.
-    pub(super) fn outcome(&self) -> Option<Result<Claim, Refusal>> {
-        self.state.lock().outcome
+    pub(super) fn outcome(&self) -> Option<Result<Claim>> {
+        self.state.lock().outcome.clone()
     }
 
     /// The same; who hears nothing is woken when it is known.
-    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<Result<Claim, Refusal>> {
+    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<Result<Claim>> {
         // Dropped after the lock: a waker may own the future that this belongs to.
         let _replaced;
         let mut state = self.state.lock();
-        if let Some(outcome) = state.outcome {
-            return Poll::Ready(outcome);
+        if let Some(outcome) = &state.outcome {
+            return Poll::Ready(outcome.clone());
         }
         _replaced = state.waker.replace(context.waker().clone());
         Poll::Pending
@@ -85,7 +86,7 @@ impl Queue {
     }
 
     /// The first leaves, with this outcome.
-    pub(super) fn pop(&mut self, outcome: Result<Claim, Refusal>) {
+    pub(super) fn pop(&mut self, outcome: Result<Claim>) {
         if let Some(first) = self.0.pop_front() {
             first.state.lock().outcome = Some(outcome);
         }

@@ -179,13 +179,15 @@ impl AppendFuture {
 
     /// The outcome, if it is known without waiting.
     pub(crate) fn look(&mut self) -> Option<Result<Appended>> {
-        if self.outcome.is_none() && self.progress.claim().is_some() {
+        let is_claimed = self.progress.claim().is_some();
+        if self.outcome.is_none() && (is_claimed || self.progress.is_refused()) {
             if let Err(forked) = self.log.check_fork() {
                 self.outcome = Some(Err(forked));
                 return self.outcome.clone();
             }
             let mut context = Context::from_waker(std::task::Waker::noop());
-            if !self.log.is_reached(&mut self.progress) && self.log.stop_reason().is_none() {
+            let is_reached = self.log.is_reached(&mut self.progress);
+            if is_claimed && !is_reached && self.log.stop_reason().is_none() {
                 return None;
             }
             if let Poll::Ready(outcome) = self.advance(&mut context) {

@@ -23,6 +23,7 @@ const CODECS: [Compression; 8] = [
 
 impl Scenario {
     pub(super) fn action(&mut self) -> Check {
+        self.let_in()?;
         let topics: Vec<String> = self.usable();
         if topics.is_empty() || self.dice.chance(3) {
             let flush = self.dice.pick(&[Flush::Sync, Flush::Async]);
@@ -75,6 +76,7 @@ impl Scenario {
         match done {
             _ if self.is_dead() => {}
             Ok(()) => {
+                // Of what has been let in meanwhile nothing was asked.
                 self.oracle.all_durable();
                 self.tally.flushed += 1;
             }
@@ -144,7 +146,7 @@ impl Scenario {
     }
 
     fn delete_topic(&mut self, name: &str) -> Check {
-        self.flights.retain(|flight| flight.topic != *name);
+        self.give_up(|flight| flight.topic == *name);
         self.followers.retain(|follower| follower.topic != *name);
         let done = self.engine().delete_topic(name);
         self.note(format!("  delete {name}: {}", answer(&done)));

@@ -117,29 +117,30 @@ impl Scenario {
         };
         self.note(format!("  append {topic}/{id}@{before} {line} {level:?}: {}", answer(&done)));
         self.tally.appends += 1;
-        let claimed = self.take_claim(topic, &partition, before, &content)?;
-        self.outcome(topic, id, before, claimed, level, done.map(|appended| appended.first))
+        let claimed = self.take_claim(topic, &partition, &content)?;
+        self.outcome(topic, id, claimed, level, done.map(|appended| appended.first))
     }
 
-    /// Whether the partition has moved on by this content, and if so, that it has.
+    /// Where this content is, if the partition has moved on by it.
     fn take_claim(
         &mut self,
         topic: &str,
         partition: &Partition,
-        before: u64,
         content: &Content,
-    ) -> Check<bool> {
+    ) -> Check<Option<u64>> {
         let id = partition.id().0;
+        self.let_in()?;
+        let before = self.oracle.stream(topic, id).end;
         let end = partition.info().map_err(|error| error.to_string())?.end.0;
         if end == before {
-            return Ok(false);
+            return Ok(None);
         }
         if end != before + content.count() {
             return Err(format!("{topic}/{id}: end {end} after {before}"));
         }
         self.check_not_latched(topic, id)?;
         self.oracle.claimed(topic, id, content.count(), content.bytes.clone());
-        Ok(true)
+        Ok(Some(before))
     }
 
     /// A log that has said that it is latched takes nothing.
@@ -154,6 +155,7 @@ impl Scenario {
 
     /// The end of a partition, which must be the model's.
     fn end_of(&mut self, topic: &str, partition: &Partition) -> Check<u64> {
+        self.let_in()?;
         let end = partition.info().map_err(|error| error.to_string())?.end.0;
         let expected = self.oracle.stream(topic, partition.id().0).end;
         if end == expected { Ok(end) } else { Err(format!("{topic}: end {end}, not {expected}")) }
@@ -164,18 +166,18 @@ impl Scenario {
         &mut self,
         topic: &str,
         id: u32,
-        first: u64,
-        claimed: bool,
+        first: Option<u64>,
         level: Level,
         done: Result<Offset, Error>,
     ) -> Check {
+        let claimed = first.is_some();
         match done {
             _ if self.is_dead() => Ok(()),
             Ok(offset) => {
-                if !claimed || offset.0 != first {
-                    return Err(format!("{topic}/{id}: acknowledged at {offset}, not {first}"));
+                if Some(offset.0) != first {
+                    return Err(format!("{topic}/{id}: acknowledged at {offset}, not {first:?}"));
                 }
-                self.oracle.acknowledged(topic, id, first, level);
+                self.oracle.acknowledged(topic, id, offset.0, level);
                 match level {
                     Level::Durable => self.tally.acked_durable += 1,
                     _ => self.tally.acked_written += 1,
@@ -211,40 +213,57 @@ impl Scenario {
             }
             let partition = self.any_partition(topic)?;
             let (content, options, level) = self.content(topic)?;
-            let before = self.end_of(topic, &partition)?;
+            self.let_in()?;
             let future = partition.append_async_with(&content.records(), options);
-            let mut flight = Flight {
+            let (id, bytes) = (partition.id().0, content.bytes.len());
+            self.flights.push(Flight {
                 topic: topic.to_owned(),
-                partition: partition.id().0,
+                partition: id,
                 future,
                 level,
                 count: content.count(),
                 bytes: content.bytes,
                 first: None,
-            };
-            let end = partition.info().map_err(|error| error.to_string())?.end.0;
-            self.note_claim(&mut flight, before, end)?;
-            let (id, bytes) = (flight.partition, flight.bytes.len());
-            let first = flight.first;
+            });
+            self.let_in()?;
+            let first = self.flights.last().and_then(|flight| flight.first);
+            if first.is_some() {
+                self.check_not_latched(topic, id)?;
+            }
             self.note(format!("  append async {topic}/{id}@{first:?} {bytes} bytes {level:?}"));
             self.tally.appends += 1;
-            self.flights.push(flight);
         }
         Ok(())
     }
 
-    fn note_claim(&mut self, flight: &mut Flight, before: u64, end: u64) -> Check {
-        if end == before {
-            return Ok(());
+    /// Notes which of those that waited for room have been let in since: in the order of the calls.
+    pub(super) fn let_in(&mut self) -> Check {
+        let Some(engine) = &self.engine else { return Ok(()) };
+        for flight in self.flights.iter_mut().filter(|flight| flight.first.is_none()) {
+            let (topic, id) = (&flight.topic.clone(), flight.partition);
+            let partition = engine.topic(topic).and_then(|topic| topic.partition(id));
+            let Ok(partition) = partition else { continue };
+            let end = partition.info().map_err(|error| error.to_string())?.end.0;
+            let before = self.oracle.stream(topic, id).end;
+            if end == before || flight.is_refused() {
+                continue;
+            }
+            if end < before + flight.count {
+                return Err(format!("{topic}/{id}: end {end} after {before}"));
+            }
+            flight.first = Some(before);
+            self.oracle.claimed(topic, id, flight.count, flight.bytes.clone());
         }
-        let (topic, id) = (&flight.topic, flight.partition);
-        if flight.first.is_some() || end != before + flight.count {
-            return Err(format!("{topic}/{id}: end {end} after {before}"));
-        }
-        self.check_not_latched(topic, id)?;
-        flight.first = Some(before);
-        self.oracle.claimed(topic, id, flight.count, flight.bytes.clone());
         Ok(())
+    }
+
+    /// Drops these, the last first: none of them is let in because another has gone.
+    pub(super) fn give_up(&mut self, which: impl Fn(&Flight) -> bool) {
+        for at in (0..self.flights.len()).rev() {
+            if which(&self.flights[at]) {
+                self.flights.remove(at);
+            }
+        }
     }
 
     pub(super) fn poll_some(&mut self) -> Check {
@@ -258,32 +277,20 @@ impl Scenario {
 
     /// Polls one append in flight; takes it out when it is answered.
     pub(super) fn poll(&mut self, at: usize) -> Check {
-        let mut flight = self.flights.swap_remove(at);
-        let before = self.oracle.stream(&flight.topic, flight.partition).end;
         let mut context = Context::from_waker(Waker::noop());
-        let polled = Pin::new(&mut flight.future).poll(&mut context);
-        if self.engine.is_some() {
-            let topic = self.topic(&flight.topic)?;
-            let partition = topic.partition(flight.partition).map_err(|error| error.to_string())?;
-            let end = partition.info().map_err(|error| error.to_string())?.end.0;
-            self.note_claim(&mut flight, before, end)?;
+        let polled = Pin::new(&mut self.flights[at].future).poll(&mut context);
+        self.let_in()?;
+        let Poll::Ready(done) = polled else { return Ok(()) };
+        let flight = self.flights.remove(at);
+        let (topic, id) = (&flight.topic, flight.partition);
+        self.note(format!("  {topic}/{id}@{:?}: {}", flight.first, answer(&done)));
+        if let (None, Err(Error::Closed { outcome_unknown: false }), None) =
+            (flight.first, &done, &self.engine)
+        {
+            return Ok(());
         }
-        match polled {
-            Poll::Pending => self.flights.push(flight),
-            Poll::Ready(done) => {
-                let (topic, id) = (flight.topic.clone(), flight.partition);
-                self.note(format!("  {topic}/{id}@{:?}: {}", flight.first, answer(&done)));
-                let first = flight.first.unwrap_or(before);
-                if let (None, Err(Error::Closed { outcome_unknown: false }), None) =
-                    (flight.first, &done, &self.engine)
-                {
-                    return Ok(());
-                }
-                let done = done.map(|appended| appended.first);
-                self.outcome(&topic, id, first, flight.first.is_some(), flight.level, done)?;
-            }
-        }
-        Ok(())
+        let done = done.map(|appended| appended.first);
+        self.outcome(topic, id, flight.first, flight.level, done)
     }
 
     /// Lets the topic choose the partition: of one record, or of many at once.
@@ -304,8 +311,8 @@ impl Scenario {
         for (id, rows) in parts {
             let bytes = self.encode(name, &rows, codec)?;
             let partition = topic.partition(id).map_err(|error| error.to_string())?;
-            let before = self.end_of(name, &partition)?;
-            expected.push((partition, before, Content { rows, bytes }));
+            self.end_of(name, &partition)?;
+            expected.push((partition, Content { rows, bytes }));
         }
         let records: Vec<Record<'_>> = rows.iter().map(record).collect();
         let done = if many {
@@ -319,13 +326,12 @@ impl Scenario {
         self.note(format!("  append {name} by key {line} {level:?}: {}", answer(&done)));
         self.tally.keyed += 1;
         let mut claims = Vec::new();
-        for (partition, before, content) in expected {
-            let claimed = self.take_claim(name, &partition, before, &content)?;
-            claims.push((partition.id().0, before, claimed));
+        for (partition, content) in expected {
+            claims.push((partition.id().0, self.take_claim(name, &partition, &content)?));
         }
-        for (id, before, claimed) in claims {
+        for (id, claimed) in claims {
             let done = part_of(&done, id)?;
-            self.outcome(name, id, before, claimed, level, done)?;
+            self.outcome(name, id, claimed, level, done)?;
         }
         Ok(())
     }

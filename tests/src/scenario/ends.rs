@@ -211,6 +211,7 @@ impl Scenario {
 
     /// The end of a life.
     pub(super) fn end(&mut self) -> Check {
+        self.let_in()?;
         for log in self.engine().metrics().logs {
             self.tally.recycled += log.segments_recycled;
             self.tally.removed += log.segments_removed;
@@ -241,6 +242,7 @@ impl Scenario {
 
     /// Closes, or just drops, an engine on a disk that works.
     pub(super) fn finish(&mut self, close: bool) -> Check {
+        self.let_in()?;
         self.thaw();
         self.disk.set_condition(Condition::Normal);
         self.note(if close { "  close" } else { "  drop" });
@@ -257,7 +259,7 @@ impl Scenario {
                 Err(error) => return Err(format!("close: {error}")),
             }
         }
-        self.flights.clear();
+        self.give_up(|_| true);
         self.followers.clear();
         drop(engine);
         self.note_doubtful();

@@ -16,8 +16,11 @@ mod trouble;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::future::Future as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use ringlog::sim::{SimDisk, SimStats};
 use ringlog::{AppendFuture, Batch, Clock, Engine, Error, Reader};
@@ -82,8 +85,21 @@ struct Flight {
     level: Level,
     count: u64,
     bytes: Vec<u8>,
-    /// Offset, once claimed.
+    /// Offset, once it is known to be claimed.
     first: Option<u64>,
+}
+
+impl Flight {
+    /// Whether it waits no more, and is not claimed.
+    fn is_refused(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        // Only who is done: looking at another would ask for more than its caller has asked for.
+        self.future.is_done()
+            && matches!(
+                Pin::new(&mut self.future).poll(&mut context),
+                Poll::Ready(Err(error)) if !error.outcome_is_unknown()
+            )
+    }
 }
 
 /// A reader that stays, while other things go on.
