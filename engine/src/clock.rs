@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Where the engine takes its time from.
 #[derive(Clone, Debug)]
@@ -47,9 +49,11 @@ impl Clock {
     /// Milliseconds since the Unix epoch, for record timestamps.
     pub fn wall_ms(&self) -> i64 {
         match &self.0 {
-            Source::System { .. } => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+            // Once an append, where the arithmetic of `SystemTime` would show.
+            Source::System { .. } => {
+                let now = clock_gettime(ClockId::Realtime);
+                (now.tv_sec.saturating_mul(1000) + now.tv_nsec / 1_000_000).max(0)
+            }
             Source::Manual(hands) => {
                 let millis = (hands.nanos.load(Ordering::Relaxed) / 1_000_000) as i64;
                 millis.saturating_add(hands.wall_ahead_ms.load(Ordering::Relaxed)).max(0)

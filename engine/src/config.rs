@@ -293,12 +293,12 @@ impl Options {
         self
     }
 
-    /// Appends of single records to one partition, one after the other and with nothing else of
-    /// their log in between, join one batch until it has this many bytes (default 16 KiB, at most
-    /// `max_payload_bytes` and an eighth of the ring; 0: each is a batch of its own). Small records
-    /// then take little more space than their bytes, and are read faster. Each is acknowledged by
-    /// itself all the same, and what a killed process had acknowledged is there. Batches given as
-    /// such are never joined, nor compressed ones.
+    /// Appends of single records of up to 512 bytes to one partition, one after the other and with
+    /// nothing else of their log in between, join one batch until it has this many bytes (default
+    /// 16 KiB, at most `max_payload_bytes` and an eighth of the ring; 0: each is a batch of its
+    /// own). Such records then take little more space than their bytes, and are read faster. Each
+    /// is acknowledged by itself all the same, and what a killed process had acknowledged is there.
+    /// Batches given as such are never joined, nor compressed ones.
     ///
     /// A batch that may still grow is closed as soon as a reader of this process comes to it. While
     /// another process reads, no batch grows in `async` topics; one that grew before it came is

@@ -152,11 +152,11 @@ def open(
 
     `append_timeout` (30 s) is the deadline of appends that name none; `lock_timeout` (5 s) how long
     to wait for another holder; `close_timeout` (30 s) how long closing may take to flush. The sizes
-    are the engine's: `segment_bytes` (128 MiB), `ring_bytes` (4 MiB, a power of two), `group_bytes`
+    are the engine's: `segment_bytes` (124 MiB), `ring_bytes` (8 MiB, a power of two), `group_bytes`
     (1 MiB), `groups_in_flight` (2), `max_payload_bytes` (17 MiB), `spare_segments` (2).
 
-    Single records that are appended to one partition one after the other join one batch of up to
-    `batch_bytes` (16 KiB; 0: each is a batch of its own).
+    Single records of up to 512 bytes that are appended to one partition one after the other join
+    one batch of up to `batch_bytes` (16 KiB; 0: each is a batch of its own).
 
     `shards` (1) is how many threads flush, each to logs of its own; `pin_shards` keeps each on a
     processor. Sealed segments are read in place, through mappings, unless `mmap` is False; batches

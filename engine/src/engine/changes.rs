@@ -145,7 +145,7 @@ impl Inner {
         *meta.next_snapshot.lock() = Some(after.snapshot());
         let frees = matches!(change, Change::TopicDeleted { .. });
         let what = Payload { frees, ..WHAT };
-        let mut progress = meta.begin(what, &mut payload, Ack::Durable)?;
+        let mut progress = meta.begin(&what, &mut payload, Ack::Durable)?;
         match self.wait_durable(&mut progress) {
             Ok(()) => self.make_true(change),
             Err(error) => {

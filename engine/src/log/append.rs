@@ -81,7 +81,7 @@ struct Granted {
 impl Log {
     /// Claims and commits at once, or says what is missing. Offsets and epoch are patched into
     /// `payload` on the way.
-    pub(crate) fn try_put(&self, what: Payload, payload: &mut [u8]) -> Result<Claim, Refusal> {
+    pub(crate) fn try_put(&self, what: &Payload, payload: &mut [u8]) -> Result<Claim, Refusal> {
         if self.birth.is_inherited() {
             return Err(Refusal::Forked);
         }
@@ -93,19 +93,19 @@ impl Log {
     }
 
     /// As [`try_put`](Self::try_put), for who does not wait.
-    pub(crate) fn put_now(&self, what: Payload, payload: &mut [u8]) -> Result<Claim> {
+    pub(crate) fn put_now(&self, what: &Payload, payload: &mut [u8]) -> Result<Claim> {
         self.try_put(what, payload).map_err(|refusal| self.refusal_error(refusal))
     }
 
     /// As [`try_put`](Self::try_put); what finds no room waits for it from then on, in the order of
     /// these calls.
-    pub(crate) fn begin(&self, what: Payload, payload: &mut [u8], level: Ack) -> Result<Progress> {
+    pub(crate) fn begin(&self, what: &Payload, payload: &mut [u8], level: Ack) -> Result<Progress> {
         match self.try_put(what, payload) {
             Ok(claim) => Ok(Progress::claimed(level, claim)),
             Err(refusal @ (Refusal::Room | Refusal::Segment)) => {
                 self.sees_to(refusal);
                 let is_large = self.is_large(frame_len(payload.len()) as u64);
-                let waiting = Waiting::new(what, is_large, payload);
+                let waiting = Waiting::new(*what, is_large, payload);
                 self.writer.lock().queue.push(Arc::clone(&waiting));
                 // Room that came in between was made for nobody.
                 self.admit();
@@ -121,7 +121,7 @@ impl Log {
             let Some(front) = self.writer.lock().queue.front().map(Arc::clone) else { return };
             let (granted, closed, mut bytes) = {
                 let mut payload = front.payload.lock();
-                let (granted, closed) = self.grant(front.what, &payload, Some(&front));
+                let (granted, closed) = self.grant(&front.what, &payload, Some(&front));
                 let bytes =
                     if granted.is_ok() { std::mem::take(&mut *payload) } else { Vec::new() };
                 (granted, closed, bytes)
@@ -129,7 +129,7 @@ impl Log {
             // Nothing is locked from here on: wakers may come back.
             self.tell_of_group(closed);
             match granted {
-                Ok(granted) => self.finish(granted, front.what, &mut bytes),
+                Ok(granted) => self.finish(granted, &front.what, &mut bytes),
                 // Or somebody else has let it in, who then sees to those behind it.
                 Err(refusal @ (Refusal::Room | Refusal::Segment)) => return self.sees_to(refusal),
                 Err(refusal) => self.sees_to(refusal),
@@ -139,7 +139,7 @@ impl Log {
     }
 
     /// Puts a granted frame in place.
-    fn finish(&self, granted: Granted, what: Payload, payload: &mut [u8]) {
+    fn finish(&self, granted: Granted, what: &Payload, payload: &mut [u8]) {
         let Granted { claim, joined } = granted;
         if joined {
             return self.committed_moved(claim.end);
@@ -171,7 +171,7 @@ impl Log {
     /// for [`tell_of_group`](Self::tell_of_group) to be told of.
     fn grant(
         &self,
-        what: Payload,
+        what: &Payload,
         payload: &[u8],
         turn: Option<&Arc<Waiting>>,
     ) -> (Result<Granted, Refusal>, Option<u64>) {
@@ -226,7 +226,7 @@ impl Log {
     }
 
     /// What becomes true with a claim, before there is another.
-    fn note_claim(&self, writer: &mut Writer, what: Payload, payload: &[u8], claim: Claim) {
+    fn note_claim(&self, writer: &mut Writer, what: &Payload, payload: &[u8], claim: Claim) {
         if what.kind == FrameKind::Metadata {
             self.take_next_snapshot();
         }

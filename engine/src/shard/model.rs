@@ -225,7 +225,7 @@ const WHAT: Payload = Payload {
 
 /// Appends as every caller does, and waits for the level.
 fn append(log: &Log, level: Ack, len: usize) -> Result<Claim> {
-    let mut progress = log.begin(WHAT, &mut payload(len), level)?;
+    let mut progress = log.begin(&WHAT, &mut payload(len), level)?;
     let done = block_on(|context| log.poll_put(&mut progress, context));
     log.settle(&mut progress);
     if let Ok(claim) = &done {
@@ -313,7 +313,7 @@ fn appends_that_wait_for_room_are_woken() {
 
 /// Begun one after the other, and only then waited for, as by who keeps futures.
 fn pipeline(log: &Log, lens: &[usize]) -> Vec<u64> {
-    let begin = |len: &usize| log.begin(WHAT, &mut payload(*len), Ack::Durable).expect("it waits");
+    let begin = |len: &usize| log.begin(&WHAT, &mut payload(*len), Ack::Durable).expect("it waits");
     let begun: Vec<Progress> = lens.iter().map(begin).collect();
     let wait = |mut progress: Progress| {
         let claim = block_on(|context| log.poll_put(&mut progress, context));
@@ -331,7 +331,7 @@ fn what_one_thread_begins_is_appended_in_that_order_whoever_else_waits() {
         let lens = [15 << 10, 15 << 10, 15 << 10, 40 << 10, 15 << 10, 15 << 10];
         let first = thread::spawn(move || pipeline(&log, &lens));
         let second = thread::spawn(move || {
-            let mut given_up = other.begin(WHAT, &mut payload(40 << 10), Ack::Durable)?;
+            let mut given_up = other.begin(&WHAT, &mut payload(40 << 10), Ack::Durable)?;
             other.settle(&mut given_up);
             let mine = append(&other, Ack::Durable, 15 << 10)?.first.0;
             Ok::<_, Error>((given_up.claim().map(|claim| claim.first.0), mine))

@@ -1,6 +1,6 @@
 //! The handles of an append: its options, its answer, and the future of one that is on its way.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,22 +18,21 @@ use crate::log::append::{Payload, Progress};
 const SCRATCH_KEPT_BYTES: usize = 1 << 20;
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Runs `with` on this thread's encoding buffer, emptied.
+#[inline]
 pub(crate) fn with_scratch<T>(with: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    SCRATCH.with(|scratch| {
-        // A waker run from within may append again: it gets a buffer of its own.
-        let mut own = Vec::new();
-        let Ok(mut kept) = scratch.try_borrow_mut() else { return with(&mut own) };
-        kept.clear();
-        let out = with(&mut kept);
-        if kept.capacity() > SCRATCH_KEPT_BYTES {
-            *kept = Vec::new();
-        }
-        out
-    })
+    // A waker run from within may append again: it finds an empty buffer, and leaves its own.
+    // One that runs while its thread ends may find none any more.
+    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    scratch.clear();
+    let out = with(&mut scratch);
+    if scratch.capacity() <= SCRATCH_KEPT_BYTES {
+        let _ = SCRATCH.try_with(|kept| kept.set(scratch));
+    }
+    out
 }
 
 /// How one append differs from its topic's way.
@@ -105,10 +104,10 @@ impl AppendFuture {
     pub(crate) fn start(
         log: &Arc<Log>,
         host: &Arc<dyn Host>,
-        what: Payload,
+        what: &Payload,
         payload: &mut [u8],
         level: Ack,
-        options: AppendOptions,
+        options: &AppendOptions,
     ) -> Self {
         let begun = if options.no_wait {
             log.put_now(what, payload).map(|claim| Progress::claimed(level, claim))
@@ -125,9 +124,9 @@ impl AppendFuture {
     pub(crate) fn begun(
         log: &Arc<Log>,
         host: &Arc<dyn Host>,
-        what: Payload,
+        what: &Payload,
         progress: Progress,
-        options: AppendOptions,
+        options: &AppendOptions,
     ) -> Self {
         let timeout = options.timeout.unwrap_or_else(|| host.append_timeout());
         let (log, host, records) = (Arc::clone(log), Arc::clone(host), what.records);

@@ -108,10 +108,10 @@ impl Topic {
         records: &[Record<'_>],
         options: AppendOptions,
     ) -> Result<TopicAppended> {
-        let parts = self.parts(records, options)?;
+        let parts = self.parts(records, &options)?;
         let started = parts.into_iter().map(|part| {
             let mut batch = part.batch;
-            let append = part.partition.start(&mut batch, part.what, options);
+            let append = part.partition.start(&mut batch, &part.what, &options);
             Started { partition: part.partition.id(), records: part.records, append, result: None }
         });
         let mut started: Vec<Started> = started.collect();
@@ -139,7 +139,7 @@ impl Topic {
 
     /// Everything encoded before anything is claimed, so that a record which is refused is refused
     /// with all the others.
-    fn parts(&self, records: &[Record<'_>], options: AppendOptions) -> Result<Vec<Part>> {
+    fn parts(&self, records: &[Record<'_>], options: &AppendOptions) -> Result<Vec<Part>> {
         if records.is_empty() {
             return Err(Error::invalid("records", "none given"));
         }

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::format::frame::FrameKind;
 use crate::format::record_batch::{self, Form, Record};
 use crate::ids::{Appended, Offset, PartitionId, StreamId, TimedOffset};
+use crate::limits::{BATCH_HEADER_BYTES, JOINING_RECORD_BYTES_MAX};
 use crate::log::Log;
 use crate::log::append::{Payload, Progress};
 use crate::log::times::Time;
@@ -106,8 +107,8 @@ impl Partition {
     /// As [`append`](Self::append).
     pub fn append_with(&self, records: &[Record<'_>], options: AppendOptions) -> Result<Appended> {
         with_scratch(|scratch| {
-            let what = self.encode(records, options, scratch)?;
-            self.put(scratch, what, options)
+            let what = self.encode(records, &options, scratch)?;
+            self.put(scratch, &what, &options)
         })
     }
 
@@ -121,7 +122,7 @@ impl Partition {
     pub fn append_batch(&self, batch: &[u8], options: AppendOptions) -> Result<Appended> {
         with_scratch(|scratch| {
             let what = self.take_batch(batch, scratch)?;
-            self.put(scratch, what, options)
+            self.put(scratch, &what, &options)
         })
     }
 
@@ -136,8 +137,8 @@ impl Partition {
         records: &[Record<'_>],
         options: AppendOptions,
     ) -> AppendFuture {
-        with_scratch(|scratch| match self.encode(records, options, scratch) {
-            Ok(what) => self.start(scratch, what, options),
+        with_scratch(|scratch| match self.encode(records, &options, scratch) {
+            Ok(what) => self.start(scratch, &what, &options),
             Err(error) => AppendFuture::failed(&self.log, &self.host, error),
         })
     }
@@ -157,7 +158,7 @@ impl Partition {
         options: AppendOptions,
         tag: u64,
     ) -> Result<()> {
-        self.submit(queue, options, tag, |scratch| self.encode(records, options, scratch))
+        self.submit(queue, &options, tag, |scratch| self.encode(records, &options, scratch))
     }
 
     /// As [`submit_append`](Self::submit_append), of a ready-made Kafka `RecordBatch` v2, as
@@ -172,20 +173,20 @@ impl Partition {
         options: AppendOptions,
         tag: u64,
     ) -> Result<()> {
-        self.submit(queue, options, tag, |scratch| self.take_batch(batch, scratch))
+        self.submit(queue, &options, tag, |scratch| self.take_batch(batch, scratch))
     }
 
     fn submit(
         &self,
         queue: &CompletionQueue,
-        options: AppendOptions,
+        options: &AppendOptions,
         tag: u64,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<Payload>,
     ) -> Result<()> {
         queue.reserve()?;
         let claimed: Result<_> = with_scratch(|scratch| {
             let what = encode(scratch)?;
-            let claim = self.claim(scratch, what, options)?;
+            let claim = self.claim(scratch, &what, options)?;
             Ok((claim.end, appended(claim.first, what.records)))
         });
         let (end, appended) = claimed.inspect_err(|_| queue.unreserve())?;
@@ -194,7 +195,7 @@ impl Partition {
     }
 
     /// Claims, waiting for room if `options` say so.
-    fn claim(&self, batch: &mut [u8], what: Payload, options: AppendOptions) -> Result<Claim> {
+    fn claim(&self, batch: &mut [u8], what: &Payload, options: &AppendOptions) -> Result<Claim> {
         if options.no_wait {
             return self.log.put_now(what, batch);
         }
@@ -219,17 +220,22 @@ impl Partition {
     pub(crate) fn encode(
         &self,
         records: &[Record<'_>],
-        options: AppendOptions,
+        options: &AppendOptions,
         scratch: &mut Vec<u8>,
     ) -> Result<Payload> {
         let form = Form {
             compression: options.compression.unwrap_or(self.topic.compression),
             timestamps: self.topic.timestamps,
         };
-        let joins = records.len() == 1 && form.compression == Compression::None;
-        let encode = if joins { record_batch::encode_unsealed } else { record_batch::encode_as };
-        let max_timestamp_ms = encode(records, form, self.host.now_ms(), scratch)?;
+        let now_ms = self.host.now_ms();
+        let max_timestamp_ms = record_batch::encode_unsealed(records, form, now_ms, scratch)?;
         self.fits(scratch)?;
+        let joins = records.len() == 1
+            && form.compression == Compression::None
+            && scratch.len() <= BATCH_HEADER_BYTES + JOINING_RECORD_BYTES_MAX;
+        if !joins {
+            record_batch::seal(scratch);
+        }
         Ok(Payload { joins, ..self.payload(records.len() as u64, max_timestamp_ms) })
     }
 
@@ -265,20 +271,20 @@ impl Partition {
     pub(crate) fn start(
         &self,
         batch: &mut [u8],
-        what: Payload,
-        options: AppendOptions,
+        what: &Payload,
+        options: &AppendOptions,
     ) -> AppendFuture {
         AppendFuture::start(&self.log, &self.host, what, batch, self.level(options), options)
     }
 
     #[inline]
-    fn level(&self, options: AppendOptions) -> Ack {
+    fn level(&self, options: &AppendOptions) -> Ack {
         options.ack.unwrap_or_else(|| self.log.class.ack())
     }
 
     /// The shortest way for the commonest case, a claim granted whose level is there already.
     #[inline]
-    fn put(&self, batch: &mut [u8], what: Payload, options: AppendOptions) -> Result<Appended> {
+    fn put(&self, batch: &mut [u8], what: &Payload, options: &AppendOptions) -> Result<Appended> {
         let level = self.level(options);
         match self.log.try_put(what, batch) {
             Ok(claim) if self.log.reached(level) >= claim.end => {
@@ -411,7 +417,7 @@ impl Partition {
         let mut payload = offset.0.to_le_bytes();
         let options = AppendOptions::default().ack(Ack::Durable);
         let future =
-            AppendFuture::start(&self.log, &self.host, what, &mut payload, Ack::Durable, options);
+            AppendFuture::start(&self.log, &self.host, &what, &mut payload, Ack::Durable, &options);
         future.wait()?;
         self.log.set_log_start(self.stream, offset);
         self.log.trimmed();
