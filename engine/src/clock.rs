@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-
-use rustix::time::{ClockId, clock_gettime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Where the engine takes its time from.
 #[derive(Clone, Debug)]
@@ -49,10 +47,11 @@ impl Clock {
     /// Milliseconds since the Unix epoch, for record timestamps.
     pub fn wall_ms(&self) -> i64 {
         match &self.0 {
-            // Once an append, where the arithmetic of `SystemTime` would show.
+            // The C library's clock, which whoever tests with another time replaces.
             Source::System { .. } => {
-                let now = clock_gettime(ClockId::Realtime);
-                (now.tv_sec.saturating_mul(1000) + now.tv_nsec / 1_000_000).max(0)
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let secs = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+                secs.saturating_mul(1000).saturating_add(since.subsec_millis().into())
             }
             Source::Manual(hands) => {
                 let millis = (hands.nanos.load(Ordering::Relaxed) / 1_000_000) as i64;

@@ -148,7 +148,7 @@ MUTANTS = [
      "if new_writer && let Some(cut)", "if false && new_writer && let Some(cut)",
      ["read_only restart"]),
     ("a follower sleeps and does not say so", f"{LOG}/follow/source.rs",
-     "page.mark().store(1, Ordering::SeqCst);", "page.mark().store(0, Ordering::SeqCst);",
+     "page.mark().store(SLEEPS, Ordering::SeqCst);", "page.mark().store(0, Ordering::SeqCst);",
      ["read_only unproven"]),
     # Compression, keys, times.
     ("decompressed size not capped", f"{FORMAT}/compression.rs",
@@ -306,9 +306,9 @@ MUTANTS = [
      "            self.store_checkpoint(upkeep, false)\n"
      "                .inspect_err(|_| upkeep.dead.clear())?;\n"
      "            upkeep.unlisting -= 1;"),
-    ("what stands behind a part of a group is left there", f"{LOG}/recovery.rs",
-     "            self.forget_beyond(&last.header, last.bytes.len() as u64)?;\n",
-     "            let _ = Self::forget_beyond;\n            let _ = last;\n"),
+    ("what stands behind a part of a group may follow it", f"{LOG}/replay.rs",
+     "used_len: used as u32, last: false, cut: true, ..header",
+     "used_len: used as u32, last: false, cut: false, ..header"),
     ("a closing log asks for its next segment", f"{LOG}/writer.rs",
      "!self.stopped && self.next.is_none()", "self.next.is_none()"),
     ("verify asks for the batches of deleted topics", "engine/src/inspect/verify/streams.rs",
@@ -347,4 +347,9 @@ MUTANTS = [
     ("trimmed segments stay while there are others to seal", f"{LOG}/upkeep.rs",
      "const SEALED_IN_A_ROW_MAX: usize = 8;", "const SEALED_IN_A_ROW_MAX: usize = usize::MAX;",
      ["lib what_was_trimmed"]),
+    ("a sleeper's mark that was taken is slept over", f"{LOG}/follow/source.rs",
+     ".chain(mark.map(|word| (word, SLEEPS)))", ".chain(mark.filter(|_| false).map(|word| (word, 0)))",
+     ["lib whose_mark"]),
+    ("a turn takes the mark of who sleeps, and nothing has become durable", f"{LOG}/flusher.rs",
+     "durable != self.told {", "true {", ["read_only takes_no_mark"]),
 ]

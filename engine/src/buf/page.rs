@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicU32;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
@@ -45,10 +45,10 @@ impl Page {
         Ok(page)
     }
 
-    /// Its first word.
-    pub fn mark(&self) -> &AtomicU64 {
+    /// Its first word, of a size that a process can sleep on.
+    pub fn mark(&self) -> &AtomicU32 {
         // SAFETY: the start of the page, aligned, alive as long as self, only used as an atomic.
-        unsafe { AtomicU64::from_ptr(self.at.as_ptr().cast::<u64>()) }
+        unsafe { AtomicU32::from_ptr(self.at.as_ptr().cast::<u32>()) }
     }
 }
 

@@ -272,7 +272,9 @@ impl Engine {
     /// # Errors
     /// [`Error::Timeout`] if the device did not finish in time: what was acknowledged is safe all
     /// the same, and the next open recovers. [`Error::Latched`] if a log had failed.
-    /// [`Error::InvalidArgument`] from within a waker on the engine's own thread.
+    /// [`Error::NoSpace`], [`Error::ReadOnly`] or [`Error::Io`] if all is flushed and only the
+    /// clean end could not be stored: the next open scans. [`Error::InvalidArgument`] from within a
+    /// waker on the engine's own thread.
     ///
     /// In caller-driven mode it turns the shards of this thread to their end, and waits for the
     /// owners of others to turn theirs: theirs to do until [`run_once`](Self::run_once) says

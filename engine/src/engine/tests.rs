@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use super::Engine;
+use crate::buf::futex;
 use crate::clock::Clock;
+use crate::config::Flush;
 use crate::driver::sim::{SimConfig, SimDisk};
 use crate::format::record_batch::Record;
+use crate::format::ring_control::COMMITTED;
 use crate::ids::{LeaderEpoch, LogId, Offset};
 use crate::log::Log;
+use crate::log::follow::source::Source;
 use crate::log::writer::Rolled;
 use crate::topic::TopicSpec;
 use crate::topic::read::Start;
@@ -28,6 +33,27 @@ fn what_became_visible_after_the_look_is_not_slept_over() {
     assert!(!reader.cursor.follow(Waker::noop()).unwrap(), "look again");
     assert!(reader.next_batch().unwrap().is_some());
     assert!(reader.cursor.follow(Waker::noop()).unwrap(), "sleep");
+}
+
+#[test]
+fn whose_mark_was_taken_before_it_sleeps_does_not_sleep() {
+    const DEADLINE: Duration = Duration::from_secs(60);
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::options().open(dir.path()).unwrap();
+    let topic = engine.create_topic(TopicSpec::new("t").flush(Flush::Async)).unwrap();
+    topic.partition(0).unwrap().append(Record::new(b"x")).unwrap();
+    let log = engine.inner.logs.read()[&LogId(1)].clone();
+    let source = Source::open(&*log.disk, &log.name, log.uuid).unwrap();
+    assert_eq!(source.tell_that_we_sleep(), Some(true));
+    let seen = log.written() as u32;
+    // Of several appenders one comes late to tell of what has been seen by now.
+    log.wake_sleepers(COMMITTED);
+    let words: Vec<_> = source.futexes(Flush::Async, seen).collect();
+    let started = Instant::now();
+    // Kernels before 5.16 sleep on one word only, and nobody sleeps there.
+    if futex::wait_any(&words, Some(DEADLINE)).is_ok() {
+        assert!(started.elapsed() < DEADLINE);
+    }
 }
 
 /// As if the newest sealed segment had only just been left, `count` times over.

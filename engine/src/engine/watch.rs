@@ -136,7 +136,7 @@ fn follow_once(shared: &Shared, engine: &Weak<Inner>) -> bool {
     drop(inner);
     let mut words = vec![(&shared.word, seen)];
     for (source, class, value) in &armed {
-        words.extend(source.futex(*class).map(|word| (word, *value)));
+        words.extend(source.futexes(*class, *value));
     }
     polls |= words.len() > futex::WORDS_MAX;
     words.truncate(futex::WORDS_MAX);

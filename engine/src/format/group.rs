@@ -8,7 +8,7 @@
 //! | 16 | 4 | used length in bytes: header and frames; 0 while the group is open (in a ring only) |
 //! | 20 | 4 | leader epoch |
 //! | 24 | 8 | `durable_upto`: everything below this position was on stable storage when the group closed |
-//! | 32 | 4 | flags: bit 0 `last` (no group follows in this segment) |
+//! | 32 | 4 | flags: bit 0 `last` (no group follows in this segment), bit 1 `cut` (none of its epoch) |
 //! | 36 | 28 | zero |
 
 use zerocopy::little_endian::{U32, U64};
@@ -50,7 +50,14 @@ pub struct GroupHeader {
     pub durable_upto: Position,
     /// No group follows in this segment.
     pub last: bool,
+    /// Recovery ended the group here, as far as its frames proved themselves: none of its epoch
+    /// follows, whatever stands there.
+    pub cut: bool,
 }
+
+/// Bits of the flags.
+const LAST: u32 = 1;
+const CUT: u32 = 2;
 
 impl GroupHeader {
     /// The header's bytes.
@@ -62,7 +69,7 @@ impl GroupHeader {
             used_len: self.used_len.into(),
             epoch: self.epoch.0.into(),
             durable_upto: self.durable_upto.0.into(),
-            flags: u32::from(self.last).into(),
+            flags: ((u32::from(self.last) * LAST) | (u32::from(self.cut) * CUT)).into(),
             zero: [0; 28],
         };
         raw.checksum = seed.checksum(&raw.as_bytes()[COVERED_FROM..]).into();
@@ -75,7 +82,7 @@ impl GroupHeader {
         let proven = raw.magic == MAGIC
             && raw.position.get() == position.0
             && raw.checksum.get() == seed.checksum(&raw.as_bytes()[COVERED_FROM..])
-            && raw.flags.get() <= 1
+            && raw.flags.get() & !(LAST | CUT) == 0
             && (raw.used_len.get() == 0 || raw.used_len.get() as usize >= GROUP_HEADER_BYTES)
             && raw.zero == [0; 28];
         proven.then(|| Self {
@@ -83,8 +90,15 @@ impl GroupHeader {
             used_len: raw.used_len.get(),
             epoch: LeaderEpoch(raw.epoch.get()),
             durable_upto: Position(raw.durable_upto.get()),
-            last: raw.flags.get() & 1 != 0,
+            last: raw.flags.get() & LAST != 0,
+            cut: raw.flags.get() & CUT != 0,
         })
+    }
+
+    /// The lowest epoch that the next group may have: a lower one is left over from a tail that
+    /// was cut.
+    pub fn next_epoch(&self) -> LeaderEpoch {
+        LeaderEpoch(self.epoch.0.saturating_add(self.cut.into()))
     }
 
     /// Bytes the group takes in the log, padding included.
@@ -107,6 +121,7 @@ mod tests {
             epoch: LeaderEpoch(2),
             durable_upto: Position(0x2000),
             last: true,
+            cut: false,
         }
     }
 
@@ -131,6 +146,9 @@ mod tests {
         assert_eq!(sample().group_len(), 8192);
         let open = GroupHeader { used_len: 0, last: false, ..sample() };
         assert_eq!(decode(&open.encode(seed())), Some(open));
+        let cut = GroupHeader { cut: true, ..sample() };
+        assert_eq!(decode(&cut.encode(seed())), Some(cut));
+        assert_eq!((open.next_epoch(), cut.next_epoch()), (open.epoch, LeaderEpoch(3)));
     }
 
     #[test]
@@ -154,7 +172,7 @@ mod tests {
     fn fields_that_lie_are_refused_even_when_checksummed() {
         assert_eq!(decode(&patched(0, b"")), Some(sample()));
         assert_eq!(decode(&patched(16, &63_u32.to_le_bytes())), None);
-        assert_eq!(decode(&patched(32, &[2])), None);
+        assert_eq!(decode(&patched(32, &[4])), None);
         assert_eq!(decode(&patched(63, &[1])), None);
     }
 

@@ -53,6 +53,8 @@ pub struct GroupInfo {
     pub durable_upto: Position,
     /// No group follows in this segment.
     pub last: bool,
+    /// Recovery ended it here: none of its epoch follows.
+    pub cut: bool,
     /// How many whole frames it has.
     pub frames: usize,
     /// False: it is damaged behind these.
@@ -173,6 +175,7 @@ fn show_group(
         epoch: header.epoch,
         durable_upto: header.durable_upto,
         last: header.last,
+        cut: header.cut,
         frames: group.frames.len(),
         whole,
     };

@@ -25,7 +25,7 @@ pub(super) fn inspect(disk: &DiskRef, layout: &Layout) -> Result<Option<RingInfo
     let mut state = (None, LeaderEpoch(0));
     walk(disk, layout, start(layout), &mut |event| {
         match event {
-            Event::Group { group, .. } => state.1 = group.header.epoch,
+            Event::Group { group, .. } => state.1 = group.header.next_epoch(),
             Event::End(end) => state.0 = Some(end),
             _ => {}
         }

@@ -124,7 +124,7 @@ impl Walk<'_> {
             }
             let damage = match self.group(&mut source, at) {
                 Ok(Ok(group)) => {
-                    self.epoch = group.header.epoch;
+                    self.epoch = group.header.next_epoch();
                     let next = group.next(segment);
                     let whole = Event::Group { segment, group: &group, whole: true };
                     if (self.visit)(whole)?.is_break() {

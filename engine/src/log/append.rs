@@ -288,6 +288,7 @@ impl Log {
             epoch: claim.epoch,
             durable_upto: Position(self.durable()),
             last: false,
+            cut: false,
         };
         let mut bytes = AlignedBuf::zeroed((claim.end - base) as usize);
         let (head, rest) = bytes.as_mut_slice().split_at_mut(GROUP_HEADER_BYTES);

@@ -98,6 +98,8 @@ pub(crate) struct Flusher {
     groups: VecDeque<Group>,
     /// How many of them, from the front, are released.
     released: usize,
+    /// How far readers of other processes were told of.
+    told: u64,
     writes_in_flight: usize,
     flush_in_flight: bool,
     ops: HashMap<u64, InFlight>,
@@ -117,6 +119,7 @@ impl Flusher {
             log,
             groups: VecDeque::new(),
             released: 0,
+            told: 0,
             writes_in_flight: 0,
             flush_in_flight: false,
             ops: HashMap::new(),
@@ -471,8 +474,10 @@ impl Flusher {
 
     /// Wakes those whose level has been reached.
     pub(crate) fn fire(&mut self) {
-        self.log.durable_waiters.fire(self.log.durable());
-        if self.log.class == Flush::Sync {
+        let durable = self.log.durable();
+        self.log.durable_waiters.fire(durable);
+        if self.log.class == Flush::Sync && durable != self.told {
+            self.told = durable;
             self.log.wake_sleepers(DURABLE);
         }
     }

@@ -267,7 +267,9 @@ impl Log {
     }
 
     /// Called after a watermark was moved: wakes readers of other processes, if any sleeps. They
-    /// leave their mark first and then look at the watermark once more, so one side sees the other.
+    /// leave their mark first and then look at the watermark once more, so one side sees the other;
+    /// and they sleep only as long as their mark is there, since who moved the watermark before may
+    /// come here late, and take the mark for what they have seen by then.
     pub(crate) fn wake_sleepers(&self, word: usize) {
         let Some(page) = &self.sleepers else { return };
         if page.mark().load(Ordering::SeqCst) != 0 {

@@ -469,7 +469,7 @@ impl<'a> Run<'a> {
             return;
         }
         self.report.clean = false;
-        self.epoch = header.epoch;
+        self.epoch = header.next_epoch();
         self.proven = self.proven.max(header.durable_upto.0);
         let proven = self.proven;
         self.unproven.retain(|(base, _)| *base >= proven);
@@ -540,9 +540,6 @@ impl<'a> Run<'a> {
             let bytes = Source::open(&**self.disk, &segment)?.bytes(base, len as usize)?.to_vec();
             self.write(&segment, base, &bytes, &mut touched)?;
         }
-        if let Some(last) = replayed.groups.last() {
-            self.forget_beyond(&last.header, last.bytes.len() as u64)?;
-        }
         for group in &replayed.groups {
             let base = group.header.position.0;
             let segment = self.enter(base)?;
@@ -564,24 +561,6 @@ impl<'a> Run<'a> {
                 checkpoints::void_clean(&**self.disk, &self.dir, &self.checkpoint)?;
         }
         self.bump()
-    }
-
-    /// Takes away the group that stands where the log will go on, durably. What a ring has kept of
-    /// its last group may be less than that was, and end where the next one begins: until the bump
-    /// is written there, another recovery would take that one for what follows.
-    fn forget_beyond(&self, last: &GroupHeader, len: u64) -> Result<()> {
-        let base = last.position.0;
-        let Some(segment) = self.segment_of(base) else { return Ok(()) };
-        let end = if last.last { segment.end() } else { base + len };
-        let (segment, at) = if end < segment.end() {
-            (segment, end)
-        } else {
-            let Some(next) = self.segments.get(&segment.end()) else { return Ok(()) };
-            (Arc::clone(next), next.first())
-        };
-        let mut touched = BTreeMap::new();
-        self.write(&segment, at, &vec![0; GROUP_ALIGN], &mut touched)?;
-        touched.values().try_for_each(|open| self.flush(open))
     }
 
     fn read_ring(&mut self) -> Result<Replay> {
@@ -673,6 +652,7 @@ impl<'a> Run<'a> {
             epoch: self.epoch,
             durable_upto: Position(self.end),
             last: false,
+            cut: false,
         };
         let mut bytes = vec![0; GROUP_ALIGN];
         bytes[..GROUP_HEADER_BYTES].copy_from_slice(&header.encode(self.seed));

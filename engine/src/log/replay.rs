@@ -127,6 +127,7 @@ fn take_group(
         epoch,
         durable_upto: header.map_or(Position(0), |header| header.durable_upto),
         last: false,
+        cut: false,
     };
     let mut bytes = vec![0; room];
     load(&mut bytes);
@@ -139,7 +140,7 @@ fn cut(seed: Seed, header: GroupHeader, bytes: &[u8], end: u64) -> Option<(Repla
     if used <= GROUP_HEADER_BYTES {
         return None;
     }
-    let header = GroupHeader { used_len: used as u32, last: false, ..header };
+    let header = GroupHeader { used_len: used as u32, last: false, cut: true, ..header };
     let bytes = synthesise(seed, &header, &bytes[GROUP_HEADER_BYTES..used]);
     Some((Replayed { header, bytes }, false))
 }

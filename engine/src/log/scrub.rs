@@ -126,7 +126,7 @@ impl Log {
         }
         let read = match self.proven_group(&mut open.source, at, scrubbing.epoch) {
             Ok(group) => {
-                scrubbing.epoch = group.header.epoch;
+                scrubbing.epoch = group.header.next_epoch();
                 open.at = group.next(&segment);
                 group.header.group_len()
             }

@@ -417,7 +417,7 @@ impl Writer {
 
     fn header(&self, used_len: u32, last: bool, durable_upto: Position) -> GroupHeader {
         let position = Position(self.group);
-        GroupHeader { position, used_len, epoch: self.epoch, durable_upto, last }
+        GroupHeader { position, used_len, epoch: self.epoch, durable_upto, last, cut: false }
     }
 
     /// Tells readers in time which places are about to be overwritten: those of the frame, and of

@@ -141,6 +141,7 @@ fn group(position: u64) -> Vec<u8> {
         epoch: EPOCH,
         durable_upto: Position(0x1000),
         last: false,
+        cut: false,
     };
     bytes[..GROUP_HEADER_BYTES].copy_from_slice(&header.encode(seed()));
     bytes

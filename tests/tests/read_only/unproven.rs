@@ -1,14 +1,15 @@
 //! What a writer has accepted and not proven: a caller-driven one that nobody turns has committed
 //! it to the ring, and flushed nothing. It is another process that is then killed, or is here.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringlog::raw::{Disk, OsDisk};
-use ringlog::{Engine, Flush, Partition, Record};
+use ringlog::{Engine, Flush, Offset, Partition, Record};
 
 use super::{
     BACKENDS, CLASSES, DEADLINE, append, earliest, eventually, partition, read_up_to, reading,
@@ -90,6 +91,53 @@ fn who_sleeps_on_a_sync_topic_hears_of_its_flush() {
         drop(topic);
         writer.close(DEADLINE).unwrap();
     }
+}
+
+#[test]
+fn who_sleeps_hears_of_the_last_of_several_appenders() {
+    const APPENDERS: u64 = 3;
+    for class in CLASSES {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = small().open(dir.path()).unwrap();
+        let topic = writer.create_topic(spec(class)).unwrap().partition(0).unwrap();
+        let engine = reading(dir.path());
+        let mut reader = earliest(&partition(&engine, class));
+        for round in 0..300 {
+            std::thread::scope(|scope| {
+                for _ in 0..APPENDERS {
+                    scope.spawn(|| topic.append(Record::new(b"one of several")).unwrap());
+                }
+                let end = (round + 1) * APPENDERS;
+                while reader.next_offset() < Offset(end) {
+                    let before = reader.next_offset();
+                    let started = Instant::now();
+                    let _ = reader.next_timeout(DEADLINE).unwrap();
+                    assert!(started.elapsed() < DEADLINE, "nobody woke it at {before}");
+                }
+            });
+        }
+        drop(topic);
+        writer.close(DEADLINE).unwrap();
+    }
+}
+
+#[test]
+fn a_turn_in_which_nothing_becomes_durable_takes_no_mark() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = small().caller_driven(true).open(dir.path()).unwrap();
+    let topic = writer.create_topic(spec(Flush::Sync)).unwrap().partition(0).unwrap();
+    append(&topic, 0..1);
+    let waiters = fs::read_dir(dir.path()).unwrap().map(|log| log.unwrap().path().join("WAITERS"));
+    let waiters: Vec<_> = waiters.filter(|path| path.exists()).collect();
+    for path in &waiters {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.write_all_at(&[1; 4], 0).unwrap();
+    }
+    let sleepers = || waiters.iter().filter(|path| fs::read(path).unwrap()[..4] == [1; 4]).count();
+    writer.run_once(0, Duration::ZERO).unwrap();
+    assert_eq!(sleepers(), waiters.len());
+    append(&topic, 1..2);
+    assert_eq!(sleepers(), waiters.len() - 1, "the log that was appended to has told its readers");
 }
 
 /// In the child: leaves something unproven and waits to be killed.

@@ -443,16 +443,20 @@ fn a_close_that_waits_for_a_write_that_hangs_sleeps() {
 
 #[test]
 fn what_stands_behind_a_group_of_which_a_ring_has_a_part_is_not_taken_for_what_follows() {
-    // The ring has lost a frame of a group that no segment has, and all behind; the group behind it
-    // stands in the segment. Killed between the write-back and the bump, the next recovery went on
-    // from the part that was written back into the old group, and found offsets missing.
+    // The ring has lost a frame of a group that no segment has. The group behind it stands in the
+    // segment, or in the ring. Killed between the write-back and the bump, the next recovery went
+    // on from the part that was written back into the old group, and found offsets missing.
     const LEN: usize = 500;
     const GROUP: u64 = 4096;
-    for (moment, crash) in [
-        (Moment::WrittenBack, Crash::Process),
-        (Moment::BeforeBump, Crash::Process),
-        (Moment::BeforeBump, Crash::Power),
+    for (moment, crash, in_segment) in [
+        (Moment::WrittenBack, Crash::Process, true),
+        (Moment::BeforeBump, Crash::Process, true),
+        (Moment::BeforeBump, Crash::Power, true),
+        (Moment::WrittenBack, Crash::Process, false),
+        (Moment::BeforeBump, Crash::Process, false),
+        (Moment::BeforeBump, Crash::Power, false),
     ] {
+        let what = format!("{moment:?}, {crash:?}, in a segment: {in_segment}");
         let mut world = World::new(3, |_| ());
         world.options = world.options.clone().group_bytes(4096).batch_bytes(0);
         let engine = world.open();
@@ -468,19 +472,21 @@ fn what_stands_behind_a_group_of_which_a_ring_has_a_part_is_not_taken_for_what_f
         let lost = first + 2;
         assert_eq!(group_of(lost), group_of(first));
         let next = group_of(first) + GROUP;
-        let bytes = world.disk.read_file(ring).unwrap();
-        let behind = &bytes[next as usize..(next + GROUP) as usize];
-        world.overwrite(segment, next - GROUP, behind);
         world.disk.corrupt(ring, of(lost), 1).unwrap();
-        world.overwrite(ring, next, &vec![0; bytes.len() - next as usize]);
+        if in_segment {
+            let bytes = world.disk.read_file(ring).unwrap();
+            let behind = &bytes[next as usize..(next + GROUP) as usize];
+            world.overwrite(segment, next - GROUP, behind);
+            world.overwrite(ring, next, &vec![0; bytes.len() - next as usize]);
+        }
         // The first is that of the topics.
         world.disk.kill_at(moment, 2);
-        assert!(world.try_open().is_err(), "{moment:?} is met");
+        assert!(world.try_open().is_err(), "{what}: is met");
         world.crash(crash);
         let engine = world.open();
-        assert_eq!(log(&engine, "log-001").stopped, None, "{moment:?}, {crash:?}");
+        assert_eq!(log(&engine, "log-001").stopped, None, "{what}");
         let found = values(&topic(&engine, "fast", Flush::Async)).unwrap();
-        assert_eq!(found, expected(found.len() as u64, LEN), "{moment:?}, {crash:?}");
-        assert!(crash == Crash::Power || found.len() as u64 == lost, "{moment:?}, {crash:?}");
+        assert_eq!(found, expected(found.len() as u64, LEN), "{what}");
+        assert!(crash == Crash::Power || found.len() as u64 == lost, "{what}");
     }
 }

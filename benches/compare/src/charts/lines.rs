@@ -122,6 +122,20 @@ fn name(area: &Area<'_>, row: i32, colour: RGBColor, width: u32, what: String) -
     write(area, what, (left + 30, row), &text(12, INK, HPos::Left))
 }
 
+/// What grows, what is measured, and of what appends.
+fn words(series: &Series) -> [&str; 3] {
+    let of_first = series.points.first().map_or("", |at| at.figures.about.as_str());
+    match series.name.as_str() {
+        "bytes" => ["bytes of a record", "megabytes of values a second", "durable, 64 in flight"],
+        "producers" => [
+            "blocking threads",
+            "records a second",
+            "durable, each thread waits for every record of its own, 1 KiB",
+        ],
+        _ => ["partitions", "records a second", of_first],
+    }
+}
+
 /// Our throughput as something grows, the device's beside it.
 pub fn scale(series: &Series) -> Result<String> {
     let by_bytes = series.name == "bytes";
@@ -143,16 +157,7 @@ pub fn scale(series: &Series) -> Result<String> {
         .iter()
         .map(|at| (f64::from(at.value), point(at.value, at.figures.device_per_sec)[1]))
         .collect();
-    let about = match series.name.as_str() {
-        "producers" => "durable, each thread waits for every record of its own, 1 KiB",
-        "bytes" => "durable, 64 in flight",
-        _ => series.points.first().map_or("", |at| at.figures.about.as_str()),
-    };
-    let (what, unit) = match series.name.as_str() {
-        "bytes" => ("bytes of a record", "megabytes of values a second"),
-        "producers" => ("blocking threads", "records a second"),
-        _ => ("partitions", "records a second"),
-    };
+    let [what, unit, about] = words(series);
     let title = format!("Ringlog, {unit} by {what}");
     let tops = ours.iter().map(|(_, at)| at[2]).chain(device.iter().map(|&(_, rate)| rate));
     let top = tops.fold(1.0, f64::max) * 1.1;

@@ -156,7 +156,7 @@ impl Dumper {
                 format!("{:?}", segment.state).to_lowercase(),
             )),
             Item::Group(group) => output.line(format_args!(
-                "  group at {}: position {}, {} bytes, {} frames, epoch {}, durable up to {}{}",
+                "  group at {}: position {}, {} bytes, {} frames, epoch {}, durable up to {}{}{}",
                 group.at,
                 group.position,
                 group.used_bytes,
@@ -164,6 +164,7 @@ impl Dumper {
                 group.epoch,
                 group.durable_upto,
                 if group.last { ", last" } else { "" },
+                if group.cut { ", cut" } else { "" },
             )),
             Item::Frame(frame) => self.frame_text(frame),
             Item::Damage(finding) => output.line(format_args!("{finding}")),

@@ -143,7 +143,7 @@ impl Survey {
                     self.leave(&checkpoint, &mut runs, segment.replace(Arc::clone(next)));
                 }
                 Event::Group { group, whole, .. } => {
-                    self.epoch = self.epoch.max(group.header.epoch);
+                    self.epoch = self.epoch.max(group.header.next_epoch());
                     let position = group.header.position.0;
                     if whole && position >= checkpoint.position.0 {
                         proven = proven.max(group.header.durable_upto.0);

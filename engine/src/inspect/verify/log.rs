@@ -184,7 +184,7 @@ impl Check<'_, '_> {
             let at = frame.position.0 - segment.base();
             self.frame((path.clone(), at), frame, payload);
         }
-        self.epoch = group.header.epoch;
+        self.epoch = group.header.next_epoch();
         let next = group.next(segment);
         self.run.report.totals.groups += 1;
         self.run.advance(next - self.reached);

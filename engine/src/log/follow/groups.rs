@@ -112,7 +112,7 @@ impl Walk {
     fn end_group(&mut self, header: &GroupHeader) {
         let next =
             if header.last { self.segment.end() } else { header.position.0 + header.group_len() };
-        self.epoch = header.epoch;
+        (self.epoch, self.next_epoch) = (header.epoch, header.next_epoch());
         self.durable = self.durable.max(header.durable_upto.0);
         let position = self.at;
         self.pending.push_back(Parsed { position, end: next, what: What::GroupEnd });
@@ -203,7 +203,7 @@ impl Log {
         if header.epoch > walk.epoch {
             return Ok(Ok(GroupSeen::NewEpoch(u64::from(header.epoch.0))));
         }
-        if header.epoch < walk.epoch {
+        if header.epoch < walk.next_epoch {
             return Ok(Err(Missing::Group(self.no_group(walk, "a group of an earlier epoch"))));
         }
         self.take_group(walk)
@@ -274,7 +274,7 @@ impl Log {
             return None;
         }
         let header = GroupHeader::decode(self.seed, Position(walk.base), &head)?;
-        let ours = header.epoch >= walk.epoch && u64::from(header.epoch.0) == source.epoch();
+        let ours = header.epoch >= walk.next_epoch && u64::from(header.epoch.0) == source.epoch();
         ours.then_some(header)
     }
 

@@ -13,7 +13,7 @@
 
 mod groups;
 mod history;
-mod source;
+pub(crate) mod source;
 pub(super) mod start;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -82,7 +82,10 @@ pub(crate) struct Walk {
     pub(crate) base: u64,
     /// Where the next frame is looked for; `base` before the group's header was seen.
     pub(crate) at: u64,
+    /// Of the newest group.
     pub(crate) epoch: LeaderEpoch,
+    /// The lowest that the next one may have.
+    pub(crate) next_epoch: LeaderEpoch,
     /// Below this all is durable, as groups and the ring say.
     pub(crate) durable: u64,
     /// Walked and not yet shown: it waits to be known durable.

@@ -16,6 +16,9 @@ use crate::format::{FORMAT_VERSION, Seed};
 use crate::ids::LeaderEpoch;
 use crate::log::growth::{grown, overlay};
 
+/// The mark of who sleeps, until the writer takes it away.
+const SLEEPS: u32 = 1;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -147,16 +150,24 @@ impl Source {
         self.load(DURABLE)
     }
 
-    /// What to sleep on.
-    pub(crate) fn futex(&self, class: Flush) -> Option<&AtomicU32> {
-        self.ring.as_ref().map(|ring| ring.low_half(Self::word_of(class)))
+    /// What to sleep on until the watermark, which was `value`, has moved: the watermark, and the
+    /// mark, which the writer may have taken since for something that was seen. In this order: then
+    /// who takes it while the kernel is between the two finds somebody to wake.
+    pub(crate) fn futexes(
+        &self,
+        class: Flush,
+        value: u32,
+    ) -> impl Iterator<Item = (&AtomicU32, u32)> {
+        let watermark = self.ring.as_ref().map(|ring| ring.low_half(Self::word_of(class)));
+        let mark = self.page.as_ref().map(Page::mark);
+        watermark.map(|word| (word, value)).into_iter().chain(mark.map(|word| (word, SLEEPS)))
     }
 
     /// Leaves the mark by which the writer wakes us; `None` if it may not, or there is no ring.
     /// The watermark has to be looked at once more after it.
     pub(crate) fn tell_that_we_sleep(&self) -> Option<bool> {
         let page = self.page.as_ref()?;
-        page.mark().store(1, Ordering::SeqCst);
+        page.mark().store(SLEEPS, Ordering::SeqCst);
         Some(self.is_current())
     }
 

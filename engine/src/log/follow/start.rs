@@ -257,6 +257,7 @@ fn start_of(
         base,
         at: base,
         epoch: LeaderEpoch(0),
+        next_epoch: LeaderEpoch(0),
         durable: start,
         pending: VecDeque::new(),
         kept: Vec::new(),
@@ -355,6 +356,7 @@ impl Log {
         while walk.base < reach {
             if walk.base >= position {
                 walk.epoch = walk.epoch.max(checkpoint.epoch);
+                walk.next_epoch = walk.next_epoch.max(walk.epoch);
             }
             if cut.is_some_and(|cut| walk.base >= cut) && ends.is_none() {
                 *ends = Some(self.ends_now());

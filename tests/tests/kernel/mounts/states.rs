@@ -58,7 +58,7 @@ fn a_full_disk_is_back_pressure_and_appends_go_on_when_there_is_space() {
             Err(reason) => return skip(name, &reason),
         };
         let mut place = Place::new(Program::Ringlog, &mount.dir, &["--segment-bytes=35651584"]);
-        let mut host = start(&place.data, &format!("{SMALL},timeout=500")).unwrap();
+        let mut host = start(&place.data, &format!("{SMALL},timeout=30000")).unwrap();
         assert!(host.append(&mut place.promises, 20).iter().all(acknowledged));
         fill(&mount.dir);
         let mut refused = None;
