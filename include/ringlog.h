@@ -582,8 +582,8 @@ typedef struct ringlog_open_options {
    */
   int64_t scrub_every_ns;
   /*
-   Single records of up to 512 bytes that one partition gets one after the other join one batch
-   up to this size. 0: 16 KiB; 1: each is a batch of its own.
+   Single records of up to 2 KiB (512 bytes in sync topics) that one partition gets one after
+   the other join one batch up to this size. 0: 16 KiB; 1: each is a batch of its own.
    */
   uint64_t batch_bytes;
 } ringlog_open_options;

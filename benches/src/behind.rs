@@ -1,6 +1,7 @@
 //! `behind`: R2, a consumer that stays a given distance behind the tail while producers append as
 //! fast as they can. It must not slow them down, and must read at a good part of the speed at
-//! which the device alone reads one stretch after another.
+//! which the device alone reads one stretch after another, or all that comes. Two loads take all of
+//! the device for themselves; the third waits for it, group by group.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +29,7 @@ use crate::usage;
 use crate::values::Values;
 use crate::workload::course::Course;
 use crate::workload::result::Mode;
-use crate::workload::spec::{A1_1K, D3, Spec};
+use crate::workload::spec::{A1_1K, D2A, D3, Spec};
 
 /// The ring, where no other size is asked for: the engine's default.
 const RING_BYTES: u64 = 4 << 20;
@@ -38,6 +39,8 @@ const DISTANCES: [f64; 2] = [0.5, 4.0];
 const APPENDS_AT_LEAST: f64 = 0.8;
 /// What reads reach of the device's rate, at least.
 const READS_AT_LEAST: f64 = 0.5;
+/// A consumer that reads this part of what is appended keeps in step: there is no more to read.
+const IN_STEP: f64 = 0.98;
 /// How long the consumer sleeps when it is nearer than it should be.
 const NAP: Duration = Duration::from_micros(50);
 
@@ -89,11 +92,11 @@ struct Part {
     rss_peak_bytes: u64,
 }
 
-/// Runs both loads at both distances.
+/// Runs each load at both distances.
 pub fn run(bench: &mut Bench, args: &WorkloadArgs) -> Result<()> {
     let repeats = bench.options.repeats();
     let loads: Vec<Spec> =
-        [A1_1K, D3].into_iter().filter(|spec| args.asks_for(spec.name)).collect();
+        [A1_1K, D3, D2A].into_iter().filter(|spec| args.asks_for(spec.name)).collect();
     let progress = Progress::new((loads.len() * repeats) as u64);
     let scratch = bench.scratch()?;
     progress.doing("pre-writing");
@@ -289,6 +292,9 @@ impl Figures<'_> {
         let reads_to_device = Spread::of(to_device);
         let moved = parts.iter().zip(&consumed);
         let moved = moved.map(|(part, read)| part.appended.mb_per_sec() + mb_per_sec(read));
+        let in_step = parts.iter().zip(&consumed);
+        let in_step = in_step.map(|(part, read)| mb_per_sec(read) / part.appended.mb_per_sec());
+        let keeps_in_step = Spread::of(in_step).median >= IN_STEP;
         let both_to_device = Spread::of(moved.zip(self.both).map(|(ours, both)| ours / both));
         let millions = |part: &Part| part.appended.ops.max(1) as f64 / 1e6;
         BehindFigures {
@@ -311,7 +317,7 @@ impl Figures<'_> {
             rss_before_bytes,
             rss_peak_bytes: parts.iter().map(|part| part.rss_peak_bytes).max().unwrap_or(0),
             appends_reached: appends_kept.median >= APPENDS_AT_LEAST,
-            reads_reached: reads_to_device.median >= READS_AT_LEAST,
+            reads_reached: reads_to_device.median >= READS_AT_LEAST || keeps_in_step,
         }
     }
 }
@@ -326,7 +332,7 @@ fn table(all: &[BehindFigures]) -> String {
         "≥ 0.8",
         "reads MB/s",
         "x device",
-        "≥ 0.5",
+        "≥ 0.5, or in step",
     ]);
     let mut costs = Table::new(&[
         "load, the consumer behind by",

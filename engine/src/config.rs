@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Events};
 use crate::limits::{
     BATCH_BYTES_DEFAULT, BATCH_HEADER_BYTES, FRAME_HEADER_BYTES, GROUP_ALIGN,
-    GROUP_BYTES_MAX_DEFAULT, GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX, MAP_WINDOW_BYTES,
+    GROUP_BYTES_MAX_DEFAULT, GROUPS_IN_FLIGHT_DEFAULT, GROUPS_IN_FLIGHT_MAX,
+    JOINING_RECORD_BYTES_MAX, JOINING_SYNC_RECORD_BYTES_MAX, MAP_WINDOW_BYTES,
     META_PAYLOAD_BYTES_MAX, META_RING_BYTES, META_SEGMENT_BYTES, PAYLOAD_BYTES_MAX,
     PAYLOAD_BYTES_MIN, PINNED_BYTES_MAX_DEFAULT, RING_BYTES_DEFAULT, RING_BYTES_MAX,
     RING_BYTES_MIN, SCRUB_EVERY_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
@@ -221,6 +222,14 @@ impl LogOptions {
         self.batch_bytes.min(self.max_payload_bytes).min(self.ring_bytes / 8)
     }
 
+    /// The largest record that joins a batch in a log of this class.
+    pub(crate) fn joining_record_bytes(class: Flush) -> usize {
+        match class {
+            Flush::Sync => JOINING_SYNC_RECORD_BYTES_MAX,
+            Flush::Async => JOINING_RECORD_BYTES_MAX,
+        }
+    }
+
     /// The metadata log: small, no ring file, every append durable.
     pub(crate) fn metadata(&self) -> Self {
         Self {
@@ -293,12 +302,12 @@ impl Options {
         self
     }
 
-    /// Appends of single records of up to 512 bytes to one partition, one after the other and with
-    /// nothing else of their log in between, join one batch until it has this many bytes (default
-    /// 16 KiB, at most `max_payload_bytes` and an eighth of the ring; 0: each is a batch of its
-    /// own). Such records then take little more space than their bytes, and are read faster. Each
-    /// is acknowledged by itself all the same, and what a killed process had acknowledged is there.
-    /// Batches given as such are never joined, nor compressed ones.
+    /// Appends of single records of up to 2 KiB (512 bytes in `sync` topics) to one partition, one
+    /// after the other and with nothing else of their log in between, join one batch until it has
+    /// this many bytes (default 16 KiB, at most `max_payload_bytes` and an eighth of the ring; 0:
+    /// each is a batch of its own). Such records then take little more space than their bytes, and
+    /// are read faster. Each is acknowledged by itself all the same, and what a killed process had
+    /// acknowledged is there. Batches given as such are never joined, nor compressed ones.
     ///
     /// A batch that may still grow is closed as soon as a reader of this process comes to it. While
     /// another process reads, no batch grows in `async` topics; one that grew before it came is

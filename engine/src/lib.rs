@@ -68,6 +68,7 @@
 //! (`format.md`), and which test proves which promise (`reliability.md`).
 
 mod buf;
+mod checksum;
 mod clock;
 mod config;
 mod driver;

@@ -136,8 +136,8 @@ pub struct ringlog_open_options {
     pub scrub_bytes_per_second: u64,
     /// A pass begins this long after the one before began. 0: a day.
     pub scrub_every_ns: i64,
-    /// Single records of up to 512 bytes that one partition gets one after the other join one batch
-    /// up to this size. 0: 16 KiB; 1: each is a batch of its own.
+    /// Single records of up to 2 KiB (512 bytes in sync topics) that one partition gets one after
+    /// the other join one batch up to this size. 0: 16 KiB; 1: each is a batch of its own.
     pub batch_bytes: u64,
 }
 

@@ -155,8 +155,8 @@ def open(
     are the engine's: `segment_bytes` (124 MiB), `ring_bytes` (8 MiB, a power of two), `group_bytes`
     (1 MiB), `groups_in_flight` (2), `max_payload_bytes` (17 MiB), `spare_segments` (2).
 
-    Single records of up to 512 bytes that are appended to one partition one after the other join
-    one batch of up to `batch_bytes` (16 KiB; 0: each is a batch of its own).
+    Single records of up to 2 KiB (512 bytes in `sync` topics) that are appended to one partition one
+    after the other join one batch of up to `batch_bytes` (16 KiB; 0: each is a batch of its own).
 
     `shards` (1) is how many threads flush, each to logs of its own; `pin_shards` keeps each on a
     processor. Sealed segments are read in place, through mappings, unless `mmap` is False; batches

@@ -7,8 +7,10 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use crate::Finding;
 
-const BASE: &[&str] =
-    &["error", "event", "limits", "clock", "metrics", "config", "ids", "moment", "park", "sync"];
+const BASE: &[&str] = &[
+    "checksum", "error", "event", "limits", "clock", "metrics", "config", "ids", "moment", "park",
+    "sync",
+];
 const SEAM: &[&str] = &["driver::op", "driver::disk"];
 const LOWEST: &[&[&str]] = &[BASE];
 const ON_BUF: &[&[&str]] = &[BASE, &["buf"]];
@@ -38,6 +40,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("clock", LOWEST),
     ("metrics", LOWEST),
     ("config", LOWEST),
+    ("checksum", LOWEST),
     ("ids", LOWEST),
     ("moment", LOWEST),
     ("park", LOWEST),

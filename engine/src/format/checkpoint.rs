@@ -25,6 +25,7 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::FORMAT_VERSION;
+use crate::checksum;
 use crate::ids::{LeaderEpoch, Offset, Position, StreamId};
 
 /// First bytes of a checkpoint.
@@ -174,7 +175,7 @@ impl Checkpoint {
             out.extend_from_slice(raw.as_bytes());
         }
         out.extend_from_slice(&self.snapshot);
-        let checksum = crc32c::crc32c(&out[COVERED_FROM..]);
+        let checksum = checksum::crc32c(&out[COVERED_FROM..]);
         out[MAGIC.len()..COVERED_FROM].copy_from_slice(&checksum.to_le_bytes());
         out
     }
@@ -186,7 +187,7 @@ impl Checkpoint {
             return Err(CheckpointError::Magic);
         }
         let (raw, rest) = Raw::ref_from_prefix(bytes).map_err(|_| CheckpointError::Checksum)?;
-        if raw.checksum.get() != crc32c::crc32c(&bytes[COVERED_FROM..]) {
+        if raw.checksum.get() != checksum::crc32c(&bytes[COVERED_FROM..]) {
             return Err(CheckpointError::Checksum);
         }
         if raw.version.get() != FORMAT_VERSION {

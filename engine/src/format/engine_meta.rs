@@ -17,6 +17,7 @@ use zerocopy::little_endian::{I64, U32};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::FORMAT_VERSION;
+use crate::checksum;
 
 /// First bytes of each copy.
 pub const MAGIC: [u8; 8] = *b"RINGLOGE";
@@ -70,7 +71,7 @@ impl EngineMeta {
         raw.version = FORMAT_VERSION.into();
         raw.uuid = *self.uuid.as_bytes();
         raw.created_ms = self.created_ms.into();
-        raw.checksum = crc32c::crc32c(&raw.as_bytes()[COVERED_FROM..]).into();
+        raw.checksum = checksum::crc32c(&raw.as_bytes()[COVERED_FROM..]).into();
         raw.as_bytes().repeat(2)
     }
 
@@ -94,7 +95,7 @@ impl EngineMeta {
             return Err(MetaError::NotOurs);
         }
         let (raw, _) = Raw::ref_from_prefix(bytes).map_err(|_| MetaError::Damaged)?;
-        if raw.checksum.get() != crc32c::crc32c(&raw.as_bytes()[COVERED_FROM..]) {
+        if raw.checksum.get() != checksum::crc32c(&raw.as_bytes()[COVERED_FROM..]) {
             return Err(MetaError::Damaged);
         }
         if raw.version.get() != FORMAT_VERSION {

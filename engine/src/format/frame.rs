@@ -18,6 +18,7 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::Seed;
+use crate::checksum;
 use crate::ids::{LeaderEpoch, Position, StreamId};
 use crate::limits::{
     BATCH_UNCOVERED_BYTES, FRAME_ALIGN, FRAME_HEADER_BYTES, FRAME_MIN_BYTES, PAYLOAD_BYTES_MAX,
@@ -115,7 +116,7 @@ impl FrameHeader {
             zero: [0; 2],
         };
         let header = seed.checksum(&raw.as_bytes()[COVERED_FROM..]);
-        raw.checksum = crc32c::crc32c_append(header, covered).into();
+        raw.checksum = checksum::crc32c_append(header, covered).into();
         zerocopy::transmute!(raw)
     }
 
@@ -137,7 +138,7 @@ impl FrameHeader {
         }
         let covered = rest.get(..kind.covered(payload_len)).ok_or(FrameError::Short)?;
         let header = seed.checksum(&raw.as_bytes()[COVERED_FROM..]);
-        if crc32c::crc32c_append(header, covered) != raw.checksum.get() {
+        if checksum::crc32c_append(header, covered) != raw.checksum.get() {
             return Err(FrameError::Checksum);
         }
         if raw.stream.get() >= STREAMS_MAX {

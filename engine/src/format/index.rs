@@ -36,6 +36,7 @@ use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::FORMAT_VERSION;
+use crate::checksum;
 use crate::ids::{Offset, Position, StreamId};
 use crate::limits::{FRAME_MIN_BYTES, SEGMENT_BYTES_MAX};
 
@@ -208,7 +209,7 @@ impl SegmentIndex {
                 first: stream.first.0.into(),
                 end: stream.end.0.into(),
                 runs_at: (runs_at as u64).into(),
-                checksum: crc32c::crc32c(&out[runs_at..]).into(),
+                checksum: checksum::crc32c(&out[runs_at..]).into(),
                 zero: U32::ZERO,
                 max_timestamp: stream.max_timestamp_ms().into(),
             };
@@ -224,9 +225,9 @@ impl SegmentIndex {
             end: self.end.0.into(),
             file_len: (len as u64).into(),
             streams: (self.streams.len() as u32).into(),
-            directory_checksum: crc32c::crc32c(&out[INDEX_HEADER_BYTES..directory_end]).into(),
+            directory_checksum: checksum::crc32c(&out[INDEX_HEADER_BYTES..directory_end]).into(),
         };
-        header.checksum = crc32c::crc32c(&header.as_bytes()[COVERED_FROM..]).into();
+        header.checksum = checksum::crc32c(&header.as_bytes()[COVERED_FROM..]).into();
         out[..INDEX_HEADER_BYTES].copy_from_slice(header.as_bytes());
         debug_assert_eq!(Self::decode(&out).as_ref(), Ok(self), "what is written can be read");
         out
@@ -259,7 +260,7 @@ impl RawHeader {
         if header.magic != MAGIC {
             return Err(IndexError::Magic);
         }
-        if header.checksum.get() != crc32c::crc32c(&header.as_bytes()[COVERED_FROM..]) {
+        if header.checksum.get() != checksum::crc32c(&header.as_bytes()[COVERED_FROM..]) {
             return Err(IndexError::Checksum("header"));
         }
         if header.version.get() != FORMAT_VERSION {
@@ -296,7 +297,7 @@ impl Directory {
         let count = header.streams.get() as usize;
         let (raw, _) = <[RawEntry]>::ref_from_prefix_with_elems(rest, count)
             .map_err(|_| IndexError::Length)?;
-        if header.directory_checksum.get() != crc32c::crc32c(raw.as_bytes()) {
+        if header.directory_checksum.get() != checksum::crc32c(raw.as_bytes()) {
             return Err(IndexError::Checksum("directory"));
         }
         let directory = Self {
@@ -340,7 +341,7 @@ impl Directory {
         if bytes.len() != entry.runs_len_bytes() {
             return Err(IndexError::Length);
         }
-        if entry.checksum != crc32c::crc32c(bytes) {
+        if entry.checksum != checksum::crc32c(bytes) {
             return Err(IndexError::Checksum("runs"));
         }
         let raw = <[RawRun]>::ref_from_bytes(bytes).map_err(|_| IndexError::Length)?;

@@ -19,6 +19,8 @@ pub mod segment_header;
 
 use uuid::Uuid;
 
+use crate::checksum;
+
 /// Version of the disk format. 0 is provisional: any build may change it.
 pub const FORMAT_VERSION: u32 = 0;
 
@@ -29,11 +31,11 @@ pub struct Seed(u32);
 impl Seed {
     /// The seed of the log with this uuid.
     pub fn of(log: Uuid) -> Self {
-        Self(crc32c::crc32c(log.as_bytes()))
+        Self(checksum::crc32c(log.as_bytes()))
     }
 
     /// CRC32C over the log's uuid and `bytes`.
     pub fn checksum(self, bytes: &[u8]) -> u32 {
-        crc32c::crc32c_append(self.0, bytes)
+        checksum::crc32c_append(self.0, bytes)
     }
 }

@@ -39,6 +39,7 @@ use std::borrow::Cow;
 
 use super::compression;
 use super::record::{self, Base, RECORD_BYTES_MIN, varint_len};
+use crate::checksum;
 use crate::config::{Compression, TimestampType};
 use crate::error::Error;
 use crate::ids::{LeaderEpoch, Offset};
@@ -314,7 +315,7 @@ pub fn encode_unsealed(
 /// # Panics
 /// If `batch` is shorter than a header.
 pub fn seal(batch: &mut [u8]) {
-    let crc = crc32c::crc32c(&batch[BATCH_UNCOVERED_BYTES..]);
+    let crc = checksum::crc32c(&batch[BATCH_UNCOVERED_BYTES..]);
     batch[CRC_AT..BATCH_UNCOVERED_BYTES].copy_from_slice(&crc.to_be_bytes());
 }
 
@@ -443,8 +444,8 @@ impl Joined {
             base_sequence: none.into(),
             record_count: (self.records as i32).into(),
         };
-        let head = crc32c::crc32c(&raw.as_bytes()[BATCH_UNCOVERED_BYTES..]);
-        raw.crc = crc32c::crc32c_append(head, records).into();
+        let head = checksum::crc32c(&raw.as_bytes()[BATCH_UNCOVERED_BYTES..]);
+        raw.crc = checksum::crc32c_append(head, records).into();
         let mut header: [u8; BATCH_HEADER_BYTES] = zerocopy::transmute!(raw);
         place(&mut header, self.base_offset, self.epoch);
         header
@@ -614,7 +615,7 @@ pub fn verify_crc(batch: &[u8]) -> bool {
     let Some((head, covered)) = batch.split_at_checked(BATCH_UNCOVERED_BYTES) else {
         return false;
     };
-    head.ends_with(&crc32c::crc32c(covered).to_be_bytes())
+    head.ends_with(&checksum::crc32c(covered).to_be_bytes())
 }
 
 /// Checks a ready-made batch that a caller wants appended: exactly one batch, its checksum, nothing

@@ -39,6 +39,7 @@ use super::frame::{FrameHeader, FrameKind, frame_len};
 use super::record_batch::Joined;
 use super::{FORMAT_VERSION, Seed};
 use crate::buf::RingMap;
+use crate::checksum;
 use crate::ids::{LeaderEpoch, Offset, Position, StreamId};
 use crate::limits::{BATCH_HEADER_BYTES, FRAME_ALIGN, FRAME_HEADER_BYTES, PAYLOAD_BYTES_MAX};
 use crate::moment::{self, Moment};
@@ -156,7 +157,7 @@ impl Proof {
         let mut bytes = vec![0; frame_len(self.batch.len_bytes())];
         ring.load(self.position, &mut bytes[..len]);
         let records = &bytes[FRAME_HEADER_BYTES + BATCH_HEADER_BYTES..len];
-        if crc32c::crc32c(records) != self.crc {
+        if checksum::crc32c(records) != self.crc {
             return None;
         }
         let head = self.head(seed, records);
@@ -194,7 +195,7 @@ fn identity(log: Uuid, len: usize) -> [u64; 5] {
 
 fn checksum(words: &[u64; 5]) -> u64 {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    u64::from(crc32c::crc32c(&bytes))
+    u64::from(checksum::crc32c(&bytes))
 }
 
 /// Writes the identity of a ring that has just been made.

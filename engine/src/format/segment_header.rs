@@ -17,6 +17,7 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::FORMAT_VERSION;
+use crate::checksum;
 use crate::ids::Position;
 use crate::limits::{GROUP_ALIGN, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES};
 
@@ -83,7 +84,7 @@ impl SegmentHeader {
         raw.len = self.len_bytes.into();
         raw.in_flight = self.in_flight_limit_bytes.into();
         raw.layout = LAYOUT_APPENDED.into();
-        raw.checksum = crc32c::crc32c(&raw.as_bytes()[COVERED_FROM..]).into();
+        raw.checksum = checksum::crc32c(&raw.as_bytes()[COVERED_FROM..]).into();
         raw.as_bytes().to_vec()
     }
 
@@ -93,7 +94,7 @@ impl SegmentHeader {
         if raw.magic != MAGIC {
             return Err(SegmentHeaderError::Magic);
         }
-        if raw.checksum.get() != crc32c::crc32c(&raw.as_bytes()[COVERED_FROM..]) {
+        if raw.checksum.get() != checksum::crc32c(&raw.as_bytes()[COVERED_FROM..]) {
             return Err(SegmentHeaderError::Checksum);
         }
         if raw.version.get() != FORMAT_VERSION {

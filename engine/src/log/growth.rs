@@ -11,6 +11,7 @@
 use super::ring::Ring;
 use super::writer::{Claim, Writer};
 use crate::buf::RingMap;
+use crate::checksum;
 use crate::format::Seed;
 use crate::format::frame::FrameHeader;
 use crate::format::record_batch::{Joined, Lone};
@@ -103,11 +104,11 @@ impl Writer {
             // The padding behind the first record, which its frame is not whole without, is about
             // to be overwritten: from now on only a proof proves it.
             let before = growing.crc.unwrap_or_else(|| {
-                let crc = crc32c::crc32c(&first_record(ring, &growing));
+                let crc = checksum::crc32c(&first_record(ring, &growing));
                 ring.prove(&growing.proof(crc), self.seed);
                 crc
             });
-            next.crc = Some(crc32c::crc32c_append(before, &bytes[begun..]));
+            next.crc = Some(checksum::crc32c_append(before, &bytes[begun..]));
         }
         ring.store(at, bytes);
         moment::pass(Moment::JoinStored);

@@ -11,12 +11,12 @@ use super::extents::Extents;
 use super::read::{Place, Reader, Start};
 use super::send::{Sender, Sent};
 use super::{Host, PartitionInfo};
-use crate::config::{Ack, Compression, TimestampType};
+use crate::config::{Ack, Compression, LogOptions, TimestampType};
 use crate::error::{Error, Result};
 use crate::format::frame::FrameKind;
 use crate::format::record_batch::{self, Form, Record};
 use crate::ids::{Appended, Offset, PartitionId, StreamId, TimedOffset};
-use crate::limits::{BATCH_HEADER_BYTES, JOINING_RECORD_BYTES_MAX};
+use crate::limits::BATCH_HEADER_BYTES;
 use crate::log::Log;
 use crate::log::append::{Payload, Progress};
 use crate::log::times::Time;
@@ -232,7 +232,8 @@ impl Partition {
         self.fits(scratch)?;
         let joins = records.len() == 1
             && form.compression == Compression::None
-            && scratch.len() <= BATCH_HEADER_BYTES + JOINING_RECORD_BYTES_MAX;
+            && scratch.len()
+                <= BATCH_HEADER_BYTES + LogOptions::joining_record_bytes(self.log.class);
         if !joins {
             record_batch::seal(scratch);
         }

@@ -49,9 +49,7 @@ fn partition(engine: &Engine, class: Flush) -> Partition {
 
 /// A value that tells its offset, and whose length and bytes follow from it.
 fn value(offset: u64) -> Vec<u8> {
-    // The first ones are small enough to be joined.
-    let below = if offset < 64 { 480 } else { 1500 };
-    let len = 8 + (offset.wrapping_mul(2_654_435_761) % below) as usize;
+    let len = 8 + (offset.wrapping_mul(2_654_435_761) % 1500) as usize;
     let mut value = vec![offset as u8; len];
     value[..8].copy_from_slice(&offset.to_le_bytes());
     value

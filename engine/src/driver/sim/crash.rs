@@ -8,6 +8,7 @@ use super::file::Cut;
 use super::rng::Rng;
 use super::state::{Data, InFlight, Io, Node, ROOT, State};
 use super::{Crash, SimStats};
+use crate::checksum;
 
 impl SimDisk {
     /// Ends this disk's process, or the power, and hands out what the next process finds: faults,
@@ -175,14 +176,14 @@ impl State {
             match node {
                 Node::Dir(dir) => {
                     for (name, node) in dir.entries().chain(dir.stable_entries()) {
-                        add(u64::from(crc32c::crc32c(name.as_bytes())));
+                        add(u64::from(checksum::crc32c(name.as_bytes())));
                         add(node);
                     }
                 }
                 Node::File(content) => content.digest(&mut add),
                 Node::Ring(ring) => {
                     let bytes = ring.bytes().expect("a ring's memory can be read");
-                    add(u64::from(crc32c::crc32c(&bytes)));
+                    add(u64::from(checksum::crc32c(&bytes)));
                 }
             }
         }

