@@ -1,8 +1,8 @@
 //! What was ever seen on a disk, group by group: a pair of leader epoch and position names one
-//! content for ever, whatever is lost, cut and written anew.
+//! content for ever, whatever is lost, cut and written anew. Of a batch that records joined later
+//! ones may be lost.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use ringlog::inspect::{Finding, Inspector, Item};
 use ringlog::sim::{Disk, SimDisk};
 use ringlog::{Error, Result};
 
-use crate::oracle::Check;
+use crate::oracle::{Check, is_one};
 
 /// Log, epoch, position.
 type Name = (String, u32, u64);
@@ -18,7 +18,7 @@ type Name = (String, u32, u64);
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Evidence {
-    named: HashMap<Name, u64>,
+    named: HashMap<Name, (u32, Vec<u8>)>,
 }
 
 impl Evidence {
@@ -52,12 +52,10 @@ impl Evidence {
     /// Takes in one item; what is wrong with it.
     fn take(&mut self, log: &str, item: &Item<'_>) -> Option<String> {
         let Item::Frame(frame) = item else { return None };
-        let mut hasher = DefaultHasher::new();
-        (frame.stream.0, frame.payload).hash(&mut hasher);
-        let content = hasher.finish();
         let name = (log.to_owned(), frame.epoch.0, frame.position.0);
-        let known = *self.named.entry(name).or_insert(content);
-        (known != content).then(|| {
+        let stream = frame.stream.0;
+        let (known, payload) = self.named.entry(name).or_insert((stream, Vec::new()));
+        (*known != stream || !is_one(payload, frame.payload)).then(|| {
             let (epoch, position) = (frame.epoch, frame.position);
             format!("log {log}: epoch {epoch}, position {position}: two contents")
         })
