@@ -55,3 +55,27 @@ fn report(tally: &Tally, took: Duration) {
         println!("{count:>12} {name}");
     }
 }
+
+/// What failed once, cut down to what it takes.
+#[test]
+fn what_failed_once_is_mended() {
+    for (seed, steps) in [
+        // A page of the ring kept as it was before later records joined a batch.
+        (
+            50_009_487,
+            "v0,v1,v2,v3,l0,l1,f1,o1.0,k0,a0.0,a0.1,a0.2,a0.3,a0.4,a0.7,a0.8,a0.9,a0.10,a0.11,\
+             a0.12,a0.13,a0.14,a0.17",
+        ),
+        // Zeros where a failed flush lost bytes, before the head of a group that is not whole.
+        (
+            50_155_148,
+            "v0,v1,v2,l0,l1,a0.0,a0.2,a0.3,a0.6,a0.16,a0.22,a0.31,a0.32,a1.1,a1.9,a1.11,a1.12,\
+             a1.14,a1.15,a1.18,a1.19,a1.22,a1.23,a1.24",
+        ),
+    ] {
+        let plan = steps.parse().unwrap_or_else(|wrong| panic!("{wrong}"));
+        if let Err(failure) = run_plan(seed, &plan) {
+            panic!("{failure}");
+        }
+    }
+}

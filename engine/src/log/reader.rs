@@ -206,7 +206,7 @@ impl Cursor {
             self.looked = visible;
             let Some(at) = self.locate()? else { return Ok(self.pause()) };
             if at >= visible {
-                if self.nothing_before(at)? {
+                if self.nothing_before(at, visible)? {
                     return Ok(self.pause());
                 }
                 continue;
@@ -226,7 +226,10 @@ impl Cursor {
                     self.epoch = frame.epoch;
                     let end = at + frame.frame_len() as u64;
                     if end > visible {
-                        return Ok(self.pause());
+                        if self.nothing_before(at, visible)? {
+                            return Ok(self.pause());
+                        }
+                        continue;
                     }
                     if let Some(header) = self.ours(&frame)? {
                         return Ok(Some((frame, header)));
@@ -244,7 +247,7 @@ impl Cursor {
                 Ok(Step::Group(group)) => self.enter(at, &group),
                 Ok(Step::Padding(next)) => self.at = Some(next),
                 Ok(Step::Need(len)) => {
-                    if !self.fill(at, len, visible)? {
+                    if !self.fill(at, len, visible)? && self.nothing_before(at, visible)? {
                         return Ok(self.pause());
                     }
                 }
@@ -274,14 +277,14 @@ impl Cursor {
         self.last_end = group.last.then(|| end.next_multiple_of(GROUP_ALIGN as u64));
     }
 
-    /// The walk has come to what is not visible yet; false: it is now. An error if the batch it
-    /// looks for lies before, in bytes that read as padding.
-    fn nothing_before(&self, at: u64) -> Result<bool> {
+    /// The walk has come to what is not visible yet, or not whole; false: more is visible than when
+    /// it `looked`. An error if the batch it looks for lies before, in bytes that read as padding.
+    fn nothing_before(&self, at: u64, looked: u64) -> Result<bool> {
         let mut writer = self.log.writer.lock();
         // Asked again under the lock: what is known of the stream is of this moment, and more may
         // have been appended, flushed and left behind since the walk looked.
         let visible = self.log.reached(self.log.class.ack());
-        if at < visible {
+        if visible > looked {
             return Ok(false);
         }
         let state = writer.stream(self.stream).ok_or_else(|| self.deleted())?;
